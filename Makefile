@@ -1,0 +1,46 @@
+# Every target does its own set-up in .venv and reuses it; nothing outside this folder is touched,
+# except by `make services`, which installs the real servers and the browser that some tests drive.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench services clean
+
+help:
+	@echo "make demo      train HC and mHC on real text under the observatory, then serve the live page"
+	@echo "make test      run the tests"
+	@echo "make lint      ruff, mypy --strict, import-linter"
+	@echo "make bench     measure the figures in tests/benchmarks (installs the rivals beside us)"
+	@echo "make services  install Chromium, Prometheus and Alertmanager from the system's packages"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "foreshock needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/foreshock demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+services:
+	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null || \
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium prometheus prometheus-alertmanager; }
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,62 @@
+"""What crosses the wire: the signal catalogue, the log's records, and their bytes."""
+
+from foreshock.wire.codec import (
+    CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    WIRE_VERSION,
+    Body,
+    batch_steps,
+    batch_times,
+    batch_values,
+    decode_body,
+    decode_record,
+    encode_body,
+    encode_record,
+    make_batch,
+)
+from foreshock.wire.errors import (
+    MalformedError,
+    TooLargeError,
+    UnknownSignalError,
+    VersionError,
+    WireError,
+)
+from foreshock.wire.messages import Alert, AppendAnswer, Problem, RunDeclaration, RunHandle
+from foreshock.wire.records import Batch, Event, Layout, Record, Tombstone
+from foreshock.wire.signals import CATALOGUE, Band, Column, Signal, catalogue_series, parse_column
+
+__all__ = [
+    "CATALOGUE",
+    "CONTENT_TYPE",
+    "MAX_BODY_BYTES",
+    "WIRE_VERSION",
+    "Alert",
+    "AppendAnswer",
+    "Band",
+    "Batch",
+    "Body",
+    "Column",
+    "Event",
+    "Layout",
+    "MalformedError",
+    "Problem",
+    "Record",
+    "RunDeclaration",
+    "RunHandle",
+    "Signal",
+    "Tombstone",
+    "TooLargeError",
+    "UnknownSignalError",
+    "VersionError",
+    "WireError",
+    "batch_steps",
+    "batch_times",
+    "batch_values",
+    "catalogue_series",
+    "decode_body",
+    "decode_record",
+    "encode_body",
+    "encode_record",
+    "make_batch",
+    "parse_column",
+]
