@@ -115,7 +115,7 @@ def decode_record(data: bytes) -> Record:
             raise TooLargeError(
                 f"a record would unpack to {size} bytes; at most {MAX_RECORD_BYTES} are allowed"
             )
-        record = _record_decoder.decode(zstandard.ZstdDecompressor().decompress(data))
+        record: Record = _record_decoder.decode(zstandard.ZstdDecompressor().decompress(data))
     except zstandard.ZstdError as error:
         raise MalformedError(f"a record is truncated or corrupted: {error}") from error
     except msgspec.DecodeError as error:

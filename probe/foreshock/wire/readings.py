@@ -1,0 +1,109 @@
+"""What readers of a run get: bucketed series and layer-by-step maps, as arrays.
+
+The store fills these, the API writes them as JSON, the figures draw them. A bucket keeps the
+extremes of what fell into it, so that a spike of one step is seen at every resolution.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBuckets:
+    """One column over steps, in buckets [k] of `bucket_width` steps; width 1 is the raw series.
+
+    Edges are multiples of the width, so they do not move while a run grows. `minimum` and `maximum`
+    leave NaN out and keep Inf, `mean` is over finite values; all three are NaN where nothing else is.
+    """
+
+    column: str
+    bucket_width: int
+    first_step: IntArray
+    last_step: IntArray
+    count: IntArray
+    nonfinite: IntArray
+    minimum: FloatArray
+    maximum: FloatArray
+    mean: FloatArray
+    first: FloatArray
+    last: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """One per-layer series over steps: arrays [layers, k], NaN where a layer has no value."""
+
+    series: str
+    bucket_width: int
+    first_step: IntArray
+    minimum: FloatArray
+    maximum: FloatArray
+    mean: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMark:
+    """An alert as a figure marks it."""
+
+    rule: str
+    severity: str
+    state: str
+    subject: str
+    opened_step: int
+    fired_step: int | None
+    resolved_step: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a run is asked for: steps `start` .. `stop` (inclusive, None = open end)."""
+
+    start: int | None = None
+    stop: int | None = None
+    buckets: int = 500
+    attempt: int | None = None
+
+
+class RunReader(Protocol):
+    """What a figure may ask of one run. The collector's store is one; a list of arrays may be another."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Every column that the run has."""
+
+    def series(self, columns: tuple[str, ...], window: Window) -> list[SeriesBuckets]:
+        """The columns that exist, in the order asked for."""
+
+    def layer_map(self, series: str, window: Window) -> LayerMap | None:
+        """The map of one per-layer series, or None where the run has none."""
+
+    def alerts(self) -> list[AlertMark]:
+        """The run's alerts, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSeries:
+    """One run of a group on the group's common steps [k]; NaN where it has no value any more."""
+
+    run_id: str
+    name: str
+    seed: int | None
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSeries:
+    """One column of a group of runs: its seeds, their mean, and a band around it, arrays [k]."""
+
+    key: str
+    first_step: IntArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    seeds: tuple[SeedSeries, ...]
