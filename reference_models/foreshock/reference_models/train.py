@@ -39,7 +39,12 @@ class TrainConfig:
     max_nonfinite_steps: int = 3
 
     def __post_init__(self) -> None:
-        for name, low in (("num_steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("max_nonfinite_steps", 1)):
+        for name, low in (
+            ("num_steps", 1),
+            ("batch_size", 1),
+            ("warmup_steps", 0),
+            ("max_nonfinite_steps", 1),
+        ):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {low} or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -111,9 +116,7 @@ def train(
     ConfigError or CorpusError before anything is trained.
     """
     domains = load_domains(config.data) if domains is None else domains
-    batches = Batches(
-        domains, batch_size=config.batch_size, context=config.model.context, seed=config.seed
-    )
+    batches = Batches(domains, batch_size=config.batch_size, context=config.model.context, seed=config.seed)
     model = Transformer(config.model, seed=config.seed).to(config.device)
     optimizer = build_optimizer(model, config)
     probe = attach(model, optimizer) if attach else None
