@@ -24,8 +24,9 @@ class EmbeddingObserver:
             return
         try:
             with torch.no_grad():
-                values = output.detach().float().reshape(-1)
-                self._out_rms.copy_(torch.linalg.vector_norm(values) / values.numel() ** 0.5)
-                self._out_max.copy_(torch.linalg.vector_norm(values, ord=torch.inf))
+                flat = output.detach().float().reshape(-1)
+                low, high = torch.aminmax(flat)
+                self._out_rms.copy_((flat.dot(flat) / flat.numel()).sqrt())
+                self._out_max.copy_(torch.maximum(-low, high))
         except Exception as error:
             self._faults.count("observing the embedding", error)
