@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.server.detection.context import REDUCTION_CODES, Columns, columns_of
+from foreshock.wire import is_missing
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -82,14 +83,12 @@ def _grid(
         rows = np.searchsorted(steps, frame.steps)
         places = [columns.place[name] for name in frame.columns]
         values[np.ix_(rows, places)] = frame.values.T
-        present[np.ix_(rows, places)] = True
+        present[np.ix_(rows, places)] = ~is_missing(frame.values).T
         times[rows] = np.maximum(times[rows], frame.times)
     return values, present
 
 
-def _reduce(
-    grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns
-) -> tuple[FloatArray, BoolArray]:
+def _reduce(grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns) -> tuple[FloatArray, BoolArray]:
     """Ranks into one, rank by rank, so that the result does not depend on how steps are grouped."""
     present = np.logical_or.reduce([grid[1] for grid in grids])
     count = np.zeros(present.shape)
