@@ -7,11 +7,14 @@ not; a reader that lets too many of them pile up is cut off, comes back by itsel
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
+
+from foreshock.server.errors import BusyError
 
 MAX_WAITING: Final = 256
 MAX_RUNS: Final = 1024
+MAX_READERS: Final = 256
 PAUSE_SECONDS: Final = 0.25
 
 News = tuple[str, dict[str, Any]]
@@ -86,7 +89,15 @@ class Bell:
         for subscription in subscriptions:
             subscription.put(name, data)
 
-    async def listen(self, run_id: str | None, heartbeat_seconds: float) -> AsyncIterator[list[News]]:
+    def check_room(self) -> None:
+        """Raises BusyError when as many readers listen as may."""
+        with self._lock:
+            if len(self._subscriptions) >= MAX_READERS:
+                raise BusyError(
+                    f"{MAX_READERS} pages listen already: close some", headers={"Retry-After": "10"}
+                )
+
+    async def listen(self, run_id: str | None, heartbeat_seconds: float) -> AsyncGenerator[list[News], None]:
         """News as they come, of one run or of all; an empty list each `heartbeat_seconds` without any."""
         subscription = Subscription(run_id)
         with self._lock:

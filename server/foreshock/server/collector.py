@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
 from foreshock.server.bell import Bell
+from foreshock.server.figure_cache import FigureCache
+from foreshock.server.live import LiveRuns
 from foreshock.server.metrics import Instruments
 from foreshock.server.settings import Settings
 from foreshock.server.store.append import AppendLog
@@ -26,6 +28,7 @@ class Collector:
     instruments: Instruments
     log: AppendLog
     tracks: TrackCache
+    figures: FigureCache
 
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
@@ -42,7 +45,9 @@ class Collector:
             max_bodies=settings.max_waiting_appends,
             max_bytes=settings.max_waiting_bytes,
         )
-        return cls(settings, database, bell, registry, instruments, log, TrackCache(settings.cache_bytes))
+        tracks = TrackCache(settings.cache_bytes)
+        LiveRuns(database.engine, tracks, settings.max_live_runs, registry)
+        return cls(settings, database, bell, registry, instruments, log, tracks, FigureCache())
 
     @property
     def engine(self) -> sa.Engine:

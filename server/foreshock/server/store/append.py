@@ -74,6 +74,11 @@ class AppendLog:
             self._waiting.put(None)
             self._thread.join()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether appends are taken and stored."""
+        return self._open and self._thread.is_alive()
+
     def submit(self, submission: Submission) -> Future[Receipt]:
         """Queues a submission; its future is done after the commit, or with the problem."""
         if not self._open:

@@ -10,6 +10,7 @@ from foreshock.server.nonfinite import encode_json
 from foreshock.server.store.engine import reading
 from foreshock.server.store.read import StoredRun
 from foreshock.server.store.schema import alerts, cursors, runs
+from foreshock.server.store.search import config_value, matches
 
 MAX_WORDS: Final = 16
 
@@ -101,31 +102,8 @@ def _with_config(
     return [
         row.run_id
         for row in rows
-        if all(_matches(_config_value(row.config, key), value) for key, value in pairs)
+        if all(matches(config_value(row.config, key), value) for key, value in pairs)
     ]
-
-
-def _config_value(config: dict[str, Any], path: str) -> Any:
-    """The value under a key, or under dotted keys of nested objects."""
-    if path in config:
-        return config[path]
-    found: Any = config
-    for part in path.split("."):
-        if not isinstance(found, dict) or part not in found:
-            return None
-        found = found[part]
-    return found
-
-
-def _matches(found: Any, wanted: str) -> bool:
-    if isinstance(found, bool) or found is None or isinstance(found, str):
-        return str(found).lower() == wanted.lower()
-    if isinstance(found, int | float):
-        try:
-            return float(found) == float(wanted)
-        except (ValueError, OverflowError):
-            return False
-    return encode_json(found).decode() == wanted
 
 
 def _alert_news(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -40,15 +40,23 @@ class Stream:
 class StoredRun:
     """Reads one run from the database; implements `foreshock.wire.readings.RunReader`."""
 
-    def __init__(self, engine: sa.Engine, cache: TrackCache, run_id: str) -> None:
+    def __init__(
+        self, engine: sa.Engine, cache: TrackCache, run_id: str, row: sa.RowMapping | None = None
+    ) -> None:
         self.engine = engine
         self._cache = cache
         self.run_id = run_id
+        self._row = row
 
     @cached_property
     def row(self) -> sa.RowMapping:
         """The run's row; raises UnknownRunError."""
-        return get_run(self.engine, self.run_id)
+        return self._row or get_run(self.engine, self.run_id)
+
+    def found(self) -> Self:
+        """The reader itself; raises UnknownRunError where there is no such run."""
+        _ = self.row
+        return self
 
     def attempt(self, window: Window | None = None) -> int:
         """The attempt that a window asks for: the newest unless it names one."""
@@ -72,14 +80,13 @@ class StoredRun:
     def layer_map(self, series: str, window: Window) -> LayerMap | None:
         """The map of one per-layer series, or None where the run has none."""
         attempt = self.attempt(window)
-        layers = self._layers(series, attempt)
-        if not layers:
+        names = self.layer_columns(series, attempt)
+        if not names:
             return None
-        names = tuple(f"{series}[{layer}]" for layer in layers)
         curves = self.curves(names, attempt)
         width = common_width(curves, window)
         shown = [cut(curve, window, width) for curve in curves]
-        return draw_map(series, max(layers) + 1, shown, width)
+        return draw_map(series, (parse_column(names[-1]).layer or 0) + 1, shown, width)
 
     def curves(self, columns: Sequence[str], attempt: int) -> list[Curve]:
         """Whole columns of one attempt, ranks joined; those that do not exist are left out."""
@@ -110,11 +117,12 @@ class StoredRun:
             for row in connection.execute(query)
         ]
 
-    def _layers(self, series: str, attempt: int) -> list[int]:
+    def layer_columns(self, series: str, attempt: int) -> tuple[str, ...]:
+        """The columns of a per-layer series, by layer; empty where the attempt has none."""
         with reading(self.engine) as connection:
             streams = self._streams(connection, attempt)
         names = {name for stream in streams for name in stream.places if name.startswith(f"{series}[")}
-        return sorted(column.layer for column in map(parse_column, names) if column.layer is not None)
+        return tuple(sorted(names, key=lambda name: parse_column(name).layer or 0))
 
     def num_layers(self) -> dict[str, int | None]:
         """Every series of the newest attempt, with how many layers it has; None for a plain one."""
