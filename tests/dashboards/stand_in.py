@@ -59,7 +59,8 @@ def synthetic(seed: int, *, slope: float, dies_at: int | None) -> Recording:
     columns["learning_rate"] = (steps, 3e-3 * np.minimum(1, steps / 40))
     columns["grad_norm"] = (steps, norm)
     columns["clip_coefficient"] = (steps, np.minimum(1, 1 / norm))
-    columns["grad_norm_clipped"] = (steps, norm * np.minimum(1, 1 / norm))
+    columns["grad_norm_clipped"] = (steps, np.minimum(1, norm))
+    columns["step_seconds"] = (steps, 0.3 + 0.02 * random.standard_exponential(TOTAL))
     columns["headroom_bits"] = (steps, headroom)
     columns["canary_embedding_rms"] = (steps, 1 + 0.002 * steps + 0.01 * random.standard_normal(TOTAL))
     tens = steps[::5]
@@ -186,7 +187,7 @@ class World:
 
     def add(self, run_id: str, name: str, connection: str, seed: int, **how: Any) -> Run:
         """A new run."""
-        slope = 0.0022 if connection == "hc" else 0.00001
+        slope = 0.0022 * (1 + 0.15 * (1 - seed)) if connection == "hc" else 0.00001 * (1 + seed)
         recording = synthetic(seed, slope=slope, dies_at=how.get("dies_at"))
         run = Run(run_id, name, connection, seed, recording, tags=list(how.get("tags", ())))
         self.runs[run_id] = run
@@ -221,7 +222,7 @@ class World:
             "value": 12.4,
             "reason": "Composite Amax rose from 1.3 to 12.4 over 60 steps (trend p < 0.001), passed 10, "
             "and has not turned. No schedule change explains it.",
-            "advice": "Save a checkpoint now. Stop, or lower the learning rate, and constrain the mixing matrices.",
+            "advice": "Save a checkpoint now. Stop, or lower the learning rate, or constrain the mapping.",
             "acknowledged_at": None,
             "acknowledged_by": None,
             "acknowledged_note": None,

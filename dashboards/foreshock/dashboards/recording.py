@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from foreshock.wire import parse_column
 from foreshock.wire.readings import AlertMark, FloatArray, IntArray, LayerMap, SeriesBuckets, Window
 
-
 _T = TypeVar("_T", bound=np.generic)
 
 

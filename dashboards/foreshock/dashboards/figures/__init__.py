@@ -16,6 +16,7 @@ from foreshock.dashboards.figures.gain_map import gain_map
 from foreshock.dashboards.figures.headroom import headroom
 from foreshock.dashboards.figures.loss import loss
 from foreshock.dashboards.figures.palette import Theme, colours, resolve
+from foreshock.dashboards.figures.schedule import schedule
 from foreshock.dashboards.figures.seeds import seeds
 from foreshock.dashboards.figures.stream import stream
 from foreshock.dashboards.figures.timelines import timelines
@@ -32,6 +33,7 @@ RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
     "clip": clip,
     "headroom": headroom,
     "stream": stream,
+    "schedule": schedule,
 }
 
 COMPARE_FIGURES: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"seeds": seeds, "timelines": timelines}

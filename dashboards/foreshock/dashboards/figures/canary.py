@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreshock.dashboards.figures.depth import log_range
 from foreshock.dashboards.figures.frame import (
     Drawing,
     Figure,
@@ -24,6 +23,7 @@ from foreshock.dashboards.figures.marks import (
     visible,
 )
 from foreshock.dashboards.figures.numbers import gain, steps, words
+from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import CATALOGUE
 from foreshock.wire.readings import FloatArray, LayerMap, RunReader, Window
 
@@ -46,10 +46,9 @@ def canary(reader: RunReader, window: Window) -> Figure:
     drawing.shapes += healthy_band(CATALOGUE["layer_amax_forward"].healthy) + alert_lines(
         visible(reader.alerts(), window)
     )
-    upper = log_range(list(gains.values()), 0.7, 1.6)
     return drawing.figure(
         xaxis=step_axis(anchor="y2"),
-        yaxis=value_axis("gain", log=True, range=upper, domain=[0.36, 1]),
+        yaxis=log_axis("gain", list(gains.values()), 0.75, 1.6, domain=[0.36, 1]),
         yaxis2=value_axis("emb. RMS", domain=[0, 0.26], nticks=3, rangemode="tozero"),
         yaxis9=mark_axis() | {"domain": [0.36, 1]},
     )

@@ -14,7 +14,8 @@ from foreshock.dashboards.figures.line import (
 )
 from foreshock.dashboards.figures.marks import alert_lines, nonfinite_markers, visible
 from foreshock.dashboards.figures.numbers import words
-from foreshock.wire.readings import RunReader, SeriesBuckets, Window
+from foreshock.dashboards.figures.scale import log_axis
+from foreshock.wire.readings import FloatArray, RunReader, SeriesBuckets, Window
 
 _COLUMNS = {
     "grad_norm": ("before clipping", Style("series-1")),
@@ -34,10 +35,15 @@ def clip(reader: RunReader, window: Window) -> Figure:
     drawing.reading = _reading({one.column: one for one in series}) or drawing.reading
     return drawing.figure(
         xaxis=step_axis(anchor="y2"),
-        yaxis=value_axis("norm", log=True, domain=[0.36, 1]),
+        yaxis=log_axis("norm", _extremes(series), domain=[0.36, 1]),
         yaxis2=value_axis("share left", domain=[0, 0.26], range=[0, 1.05], nticks=3),
         yaxis9=mark_axis() | {"domain": [0.36, 1]},
     )
+
+
+def _extremes(series: list[SeriesBuckets]) -> list[FloatArray]:
+    norms = [one for one in series if one.column != "clip_coefficient"]
+    return [extreme for one in norms for extreme in (one.minimum, one.maximum)]
 
 
 def _draw(drawing: Drawing, buckets: SeriesBuckets) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock.dashboards.figures.composite_depth import EXIT_THRESHOLD
-from foreshock.dashboards.figures.depth import log_range
 from foreshock.dashboards.figures.frame import (
     Drawing,
     Figure,
@@ -14,7 +13,6 @@ from foreshock.dashboards.figures.frame import (
     mark_axis,
     step_axis,
     thin,
-    value_axis,
 )
 from foreshock.dashboards.figures.line import Style, line, lone_points
 from foreshock.dashboards.figures.marks import (
@@ -27,6 +25,7 @@ from foreshock.dashboards.figures.marks import (
     visible,
 )
 from foreshock.dashboards.figures.numbers import gain, steps, words
+from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import CATALOGUE
 from foreshock.wire.readings import FloatArray, LayerMap, RunReader, Window
 
@@ -80,7 +79,7 @@ def composite(reader: RunReader, window: Window) -> Figure:
         drawing.traces += alert_markers(alerts)
         drawing.annotations.append(threshold_label("exit threshold 10", float(np.log10(EXIT_THRESHOLD))))
     _tell(drawing, worst)
-    yaxis = value_axis("gain", log=True, range=log_range([one.values for one in worst], 0.5, 16.0))
+    yaxis = log_axis("gain", [one.values for one in worst], 0.5, 16.0)
     return drawing.figure(xaxis=step_axis(), yaxis=yaxis, yaxis9=mark_axis())
 
 

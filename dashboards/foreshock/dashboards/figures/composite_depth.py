@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, log_range, profiles
-from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded, value_axis
+from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
+from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
 from foreshock.dashboards.figures.marks import edge_markers, healthy_band, threshold
 from foreshock.dashboards.figures.numbers import gain, words
+from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import CATALOGUE
 from foreshock.wire.readings import LayerMap, RunReader, Window
 
@@ -30,7 +31,7 @@ def composite_depth(reader: RunReader, window: Window) -> Figure:
     _tell(drawing, maps)
     layers = max((len(found.mean) for found in maps.values()), default=1)
     shown = [found.mean[:, columns_to_show(found)] for found in maps.values()]
-    yaxis = value_axis("gain", log=True, range=log_range(shown, 0.5, 16.0))
+    yaxis = log_axis("gain", shown, 0.5, 16.0)
     return depth_layout(drawing, layers, yaxis)
 
 

@@ -1,6 +1,5 @@
 """A per-layer series as a profile over depth: now, and fainter at earlier steps."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,16 +60,6 @@ def edge_values(found: LayerMap, name: str) -> list[tuple[int, str]]:
         (int(layer), f"{name}: {words(float(broken[layer]))}")
         for layer in np.flatnonzero(~np.isfinite(newest))
     ]
-
-
-def log_range(values: Sequence[FloatArray], low: float, high: float) -> list[float]:
-    """A logarithmic axis range that always shows `low` to `high`, and every positive finite value."""
-    seen = np.concatenate(
-        [value[np.isfinite(value) & (value > 0)].ravel() for value in values] or [np.asarray([])]
-    )
-    bottom = min(low, float(seen.min()) * 0.85) if seen.size else low
-    top = max(high, float(seen.max()) * 1.25) if seen.size else high
-    return [round(float(np.log10(bottom)), 3), round(float(np.log10(top)), 3)]
 
 
 def depth_layout(drawing: Drawing, layers: int, yaxis: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _EMPTY = "No layer has reported this series yet."
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values become colours. Gains: logarithm with 1 in the middle. Logarithms: 0 in the middle. Others: from 0."""
+    """How values become colours: by logarithm or not, with health in the middle or from one end."""
 
     log: bool
     centred: bool

@@ -1,5 +1,6 @@
 """A series as a line: the mean of each bucket, and an envelope that keeps every spike."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def line(
 def lone_points(trace: Trace) -> Trace:
     """The same line with dots where it is so short, or so broken, that a line alone would not show."""
     shown = [value is not None for value in trace["y"]]
-    pairs = any(left and right for left, right in zip(shown, shown[1:], strict=False))
+    pairs = any(left and right for left, right in itertools.pairwise(shown))
     return trace if pairs else trace | {"mode": "lines+markers", "marker": {"size": 6}}
 
 

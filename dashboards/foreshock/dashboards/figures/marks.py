@@ -183,7 +183,7 @@ def threshold(value: float, *, colour: str = "critical", yref: str = "y") -> Sha
         "x1": 1,
         "y0": value,
         "y1": value,
-        "layer": "below",
+        "layer": "between",
         "line": {"color": role(colour), "width": 1.25, "dash": "dash"},
     }
 

@@ -1,11 +1,14 @@
 """Groups of seeds side by side: each group's mean and band, every seed faint, deaths marked."""
 
+from typing import Any
+
 import numpy as np
 
 from foreshock.dashboards.figures.frame import Drawing, Figure, Table, Trace, mark_axis, step_axis, value_axis
 from foreshock.dashboards.figures.line import outline
 from foreshock.dashboards.figures.numbers import finite, plain, positive, steps, words
 from foreshock.dashboards.figures.palette import GROUPS, role
+from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import UnknownSignalError, parse_column
 from foreshock.wire.readings import FloatArray, GroupSeries, IntArray, SeedSeries
 
@@ -13,14 +16,20 @@ _MAX_STEPS = 500
 
 
 def seeds(groups: list[GroupSeries], column: str) -> Figure:
-    """One column of groups of runs: mean as a line, band as an area, a cross where a seed ends early."""
+    """One column of groups of runs: mean as a line, band as an area, a cross where a seed ends."""
     drawing = Drawing(plain(column), "No run of these groups has this series yet.")
     log = _is_log(column)
     for index, group in enumerate(groups):
         drawing.traces += _draw(_thinned(group), GROUPS[index % len(GROUPS)], log=log)
     drawing.table = _table(groups)
     drawing.reading = _reading(groups) or drawing.reading
-    return drawing.figure(xaxis=step_axis(), yaxis=value_axis(_unit(column), log=log), yaxis9=mark_axis())
+    return drawing.figure(xaxis=step_axis(), yaxis=_value_axis(groups, column, log=log), yaxis9=mark_axis())
+
+
+def _value_axis(groups: list[GroupSeries], column: str, *, log: bool) -> dict[str, Any]:
+    if not log:
+        return value_axis(_unit(column))
+    return log_axis(_unit(column), [seed.values for group in groups for seed in group.seeds])
 
 
 def _is_log(column: str) -> bool:
@@ -134,7 +143,10 @@ def _deaths(group: GroupSeries, colour: str, *, log: bool) -> list[Trace]:
             "legendgroup": plain(group.key, 40),
             "x": [int(group.first_step[at]) for _, at in dead],
             "y": [float(seed.values[at]) for seed, at in dead],
-            "text": [f"{_seed_name(seed)} ends at step {int(group.first_step[at]):,}" for seed, at in dead],
+            "text": [
+                f"{_seed_name(seed)} has its last value at step {int(group.first_step[at]):,}"
+                for seed, at in dead
+            ],
             "hovertemplate": "<b>%{text}</b><extra></extra>",
             "marker": {
                 "symbol": "x",
@@ -168,5 +180,7 @@ def _reading(groups: list[GroupSeries]) -> str:
         alive = np.flatnonzero(np.isfinite(group.mean))
         if len(alive):
             told = f"{group.key}: mean {words(float(group.mean[alive[-1]]))}"
-            parts.append(f"{told}, {dead} of {len(group.seeds)} seeds ended early" if dead else told)
+            parts.append(
+                f"{told}, {dead} of {len(group.seeds)} seeds end before the last step" if dead else told
+            )
     return "; ".join(parts) + "." if parts else ""

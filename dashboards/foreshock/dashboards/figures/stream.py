@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, log_range, profiles
-from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded, value_axis
+from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
+from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
 from foreshock.dashboards.figures.marks import edge_markers
 from foreshock.dashboards.figures.numbers import words
+from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire.readings import LayerMap, RunReader, Window
 
 _SERIES = (("stream_rms", "RMS", "series-1"), ("stream_max", "largest", "series-2"))
@@ -27,9 +28,7 @@ def stream(reader: RunReader, window: Window) -> Figure:
     _tell(drawing, maps)
     shown = [found.mean[:, columns_to_show(found)] for found in maps.values()]
     layers = max((len(found.mean) for found in maps.values()), default=1)
-    return depth_layout(
-        drawing, layers, value_axis("magnitude", log=True, range=log_range(shown, 0.1, 100.0))
-    )
+    return depth_layout(drawing, layers, log_axis("magnitude", shown, 0.5, 20.0))
 
 
 def _tell(drawing: Drawing, maps: dict[str, LayerMap]) -> None:

@@ -110,7 +110,7 @@ def _severity(
             "text": [_hover(name, alert) for _, name, alert in marks],
             "hovertemplate": "%{text}<extra></extra>",
             "marker": {
-                "size": 10,
+                "size": 12,
                 "symbol": severity_symbol(severity),
                 "color": colour,
                 "line": {"width": 1.5, "color": role("surface")},

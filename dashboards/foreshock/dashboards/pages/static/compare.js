@@ -91,7 +91,7 @@ function list(title, items) {
 }
 
 function testRow([name, test]) {
-  const interval = Array.isArray(test.interval) ? `${number(test.interval[0])} to ${number(test.interval[1])}` : "–";
+  const interval = Array.isArray(test.interval) ? `${number(test.interval[0], 3)} to ${number(test.interval[1], 3)}` : "–";
   return element(
     "tr",
     {},

@@ -8,20 +8,25 @@ export function toNumber(value) {
   return typeof value === "string" && value in WORDS ? WORDS[value] : null;
 }
 
-export function number(value) {
+export function number(value, significant = 4) {
   const seen = toNumber(value);
   if (seen === null) return "–";
   if (Number.isNaN(seen)) return "NaN";
   if (!Number.isFinite(seen)) return seen > 0 ? "+Inf" : "−Inf";
   const size = Math.abs(seen);
   if (size !== 0 && (size < 1e-3 || size >= 1e5)) return seen.toExponential(2).replace("-", "−").replace("e+", "e");
-  const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3;
-  return seen.toFixed(digits).replace("-", "−");
+  const before = size >= 1 ? Math.floor(Math.log10(size)) + 1 : 1;
+  return seen.toFixed(Math.max(0, significant - before)).replace("-", "−");
 }
 
 export function gain(value) {
-  const text = number(value);
-  return text === "–" ? text : `${text}×`;
+  const text = number(value, 3);
+  return Number.isFinite(toNumber(value)) && text !== "–" ? `${text}×` : text;
+}
+
+export function bits(value) {
+  const text = number(value, 3);
+  return Number.isFinite(toNumber(value)) && text !== "–" ? `${text} bits` : text;
 }
 
 export function whole(value) {

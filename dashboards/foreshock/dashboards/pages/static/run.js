@@ -4,7 +4,7 @@ import { get, path } from "./api.js";
 import { alertCard, severity, since } from "./alert.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, duration, gain, number, share, toNumber, whole } from "./format.js";
+import { ago, bits, duration, gain, number, share, toNumber, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { drawStrip } from "./strip.js";
@@ -134,7 +134,7 @@ function showVitals(run, latest) {
     vital("Worst composite gain", composite ? gain(composite.value) : "–", composite ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
     vital("Layer that moves most", layer ? `layer ${layer.layer}` : "–", layer ? `gain ${gain(layer.value)}` : ""),
     vital("Gradient norm", number(values.grad_norm), values.clip_coefficient === undefined ? "" : `clipping leaves ${share(values.clip_coefficient)}`),
-    vital("Headroom", headroom === null ? "–" : `${number(headroom)} bits`, headroom === null ? "" : "until the stream overflows", headroomClass(headroom) === "none" ? "" : headroomClass(headroom)),
+    vital("Headroom", bits(headroom), headroom === null ? "" : "until the stream overflows", headroomClass(headroom) === "none" ? "" : headroomClass(headroom)),
   );
 }
 

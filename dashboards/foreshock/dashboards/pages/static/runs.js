@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, gain, number, ruleName, whole } from "./format.js";
+import { ago, bits, gain, number, ruleName, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { gainClass, headroomClass } from "./vitals.js";
@@ -53,7 +53,7 @@ function stepCell(run) {
   if (run.total_steps) bar.style.width = `${Math.min(100, (100 * (run.last_step + 1)) / run.total_steps)}%`;
   return element(
     "td",
-    { "data-label": "Step" },
+    { "data-label": "Step", class: "steps" },
     run.last_step < 0 ? "–" : `${whole(run.last_step)}${total}`,
     run.total_steps ? element("span", { class: "progress", "aria-hidden": true }, bar) : null,
   );
@@ -83,7 +83,7 @@ function row(run) {
     stepCell(run),
     element("td", { class: `num ${loss !== null && !Number.isFinite(loss) ? "off" : ""}`, "data-label": "Loss" }, number(loss)),
     element("td", { class: `num ${gainClass(worstGain)}`, "data-label": "Worst gain" }, gain(worstGain), where),
-    element("td", { class: `num ${headroomClass(headroom)}`, "data-label": "Headroom" }, headroom === null ? "–" : `${number(headroom)} bits`),
+    element("td", { class: `num ${headroomClass(headroom)}`, "data-label": "Headroom" }, bits(headroom)),
     alertCell(run),
   );
 }

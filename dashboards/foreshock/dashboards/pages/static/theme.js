@@ -13,7 +13,7 @@ export function paint(value) {
   };
   const walk = (node) => {
     if (typeof node === "string") return node.startsWith("var(") ? colour(node) : node;
-    if (Array.isArray(node)) return typeof node[0] === "number" ? node : node.map(walk);
+    if (Array.isArray(node)) return typeof node[0] === "number" && typeof node.at(-1) !== "string" ? node : node.map(walk);
     if (node === null || typeof node !== "object") return node;
     return Object.fromEntries(Object.entries(node).map(([key, inner]) => [key, walk(inner)]));
   };
