@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import kinds_of, kinds_of_values, mark_broken, told_since
 from foreshock.dashboards.figures.frame import (
     Drawing,
     Figure,
@@ -17,9 +18,7 @@ from foreshock.dashboards.figures.frame import (
 from foreshock.dashboards.figures.line import Style, line, lone_points, x_of
 from foreshock.dashboards.figures.marks import (
     alert_lines,
-    edge_markers,
     healthy_band,
-    nonfinite_markers,
     visible,
 )
 from foreshock.dashboards.figures.numbers import gain, steps, words
@@ -42,7 +41,7 @@ def canary(reader: RunReader, window: Window) -> Figure:
         drawing.traces.append(
             lone_points(line(x_of(buckets), buckets.mean, "embedding RMS", style, yaxis="y2"))
         )
-        drawing.traces += nonfinite_markers(buckets, "embedding RMS")
+        mark_broken(drawing, x_of(buckets), kinds_of(buckets), "embedding RMS", wash=False)
     drawing.shapes += healthy_band(CATALOGUE["layer_amax_forward"].healthy) + alert_lines(
         visible(reader.alerts(), window)
     )
@@ -59,12 +58,7 @@ def _draw_gains(drawing: Drawing, found: LayerMap) -> Mapping[str, FloatArray]:
     styles = (Style("series-3", width=2.25), Style("series-6", "dash", 1.5), Style("series-2", "dot", 1.5))
     for (name, values), style in zip(gains.items(), styles, strict=True):
         drawing.traces.append(lone_points(line(steps(found.first_step), values, name, style, log=True)))
-    broken = np.flatnonzero(~np.isfinite(gains["layer 0"])).tolist()
-    if broken:
-        at = [int(found.first_step[index]) for index in broken]
-        drawing.traces.append(
-            edge_markers(at, [f"layer 0: {words(float(gains['layer 0'][i]))}" for i in broken])
-        )
+    mark_broken(drawing, steps(found.first_step), kinds_of_values(gains["layer 0"]), "layer 0")
     rows = [
         (f"{step:,}", *(words(float(values[at])) for values in gains.values()))
         for at, step in enumerate(steps(found.first_step))
@@ -93,4 +87,5 @@ def _reading(found: LayerMap, gains: Mapping[str, FloatArray]) -> str:
     band = CATALOGUE["layer_amax_forward"].healthy
     inside = band is not None and band.low <= first[at] <= band.high
     state = "inside its band" if inside else "out of its band (0.9 to 1.1)"
-    return f"Layer 0 at {gain(float(first[at]))}, {state}; median layer {gain(float(median[at]))}."
+    broken = told_since(steps(found.first_step), kinds_of_values(first))
+    return f"Layer 0 at {gain(float(first[at]))}, {state}; median layer {gain(float(median[at]))}{broken}."

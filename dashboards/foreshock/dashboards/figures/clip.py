@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import kinds_of, mark_broken, told_since
 from foreshock.dashboards.figures.frame import Drawing, Figure, bounded, mark_axis, step_axis, value_axis
 from foreshock.dashboards.figures.line import (
     Style,
@@ -12,7 +13,7 @@ from foreshock.dashboards.figures.line import (
     series_table,
     x_of,
 )
-from foreshock.dashboards.figures.marks import alert_lines, nonfinite_markers, visible
+from foreshock.dashboards.figures.marks import alert_lines, visible
 from foreshock.dashboards.figures.numbers import words
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire.readings import FloatArray, RunReader, SeriesBuckets, Window
@@ -54,7 +55,7 @@ def _draw(drawing: Drawing, buckets: SeriesBuckets) -> None:
     trace = lone_points(line(x_of(buckets), buckets.mean, name, style, log=not share, yaxis=yaxis))
     drawing.traces.append(trace)
     if not share:
-        drawing.traces += nonfinite_markers(buckets, name)
+        mark_broken(drawing, x_of(buckets), kinds_of(buckets), name, wash=buckets.column == "grad_norm")
 
 
 def _reading(series: dict[str, SeriesBuckets]) -> str:
@@ -62,8 +63,9 @@ def _reading(series: dict[str, SeriesBuckets]) -> str:
     latest = None if norm is None else last_finite(norm)
     if latest is None:
         return "" if norm is None else "The gradient norm is not finite."
-    text = f"Gradient norm {words(latest[1])} at step {latest[0]:,}"
-    if share is None or not np.isfinite(share.mean).any():
+    broken = told_since(x_of(norm), kinds_of(norm)) if norm is not None else ""
+    text = f"Gradient norm {words(latest[1])} at step {latest[0]:,}{broken}"
+    if broken or share is None or not np.isfinite(share.mean).any():
         return f"{text}."
     recent = share.mean[np.isfinite(share.mean)][-50:]
     return f"{text}; clipping leaves {100 * float(recent.mean()):.0f} % of it lately."

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import kinds_of_values, mark_broken, told_since
 from foreshock.dashboards.figures.composite_depth import EXIT_THRESHOLD
 from foreshock.dashboards.figures.frame import (
     Drawing,
@@ -18,7 +19,6 @@ from foreshock.dashboards.figures.line import Style, line, lone_points
 from foreshock.dashboards.figures.marks import (
     alert_lines,
     alert_markers,
-    edge_markers,
     healthy_band,
     threshold,
     threshold_label,
@@ -68,10 +68,7 @@ def composite(reader: RunReader, window: Window) -> Figure:
         one = worst_of(found)
         worst.append(one)
         drawing.traces.append(lone_points(line(one.steps, one.values, name, style, log=True)))
-        broken = np.flatnonzero(~np.isfinite(one.values)).tolist()
-        if broken:
-            texts = [f"{name}: {words(float(one.values[at]))}" for at in broken]
-            drawing.traces.append(edge_markers([one.steps[at] for at in broken], texts))
+        mark_broken(drawing, one.steps, kinds_of_values(one.values), name, wash=len(worst) == 1)
     alerts = visible(reader.alerts(), window)
     drawing.shapes += [*healthy_band(CATALOGUE["composite_amax_forward"].healthy), threshold(EXIT_THRESHOLD)]
     drawing.shapes += alert_lines(alerts)
@@ -106,6 +103,7 @@ def _reading(means: list[Worst]) -> str:
     way = "backward" if "backward" in top.series else "forward"
     text = f"Worst layer {top.layers[at]}, {way}: {gain(float(top.values[at]))} at step {top.steps[at]:,}"
     since = _above_since(top)
+    text += told_since(top.steps, kinds_of_values(top.values))
     return f"{text}; over {EXIT_THRESHOLD:g} since step {since:,}." if since is not None else f"{text}."
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import edge_crosses
 from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
 from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
-from foreshock.dashboards.figures.marks import edge_markers, healthy_band, threshold
+from foreshock.dashboards.figures.marks import healthy_band, threshold
 from foreshock.dashboards.figures.numbers import gain, words
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import CATALOGUE
@@ -26,7 +27,7 @@ def composite_depth(reader: RunReader, window: Window) -> Figure:
         drawing.traces += profiles(found, way, colour)
         edges = edge_values(found, way)
         if edges:
-            drawing.traces.append(edge_markers([layer for layer, _ in edges], [text for _, text in edges]))
+            drawing.traces.append(edge_crosses([layer for layer, _ in edges], [text for _, text in edges]))
     drawing.shapes += [*healthy_band(CATALOGUE["composite_amax_forward"].healthy), threshold(EXIT_THRESHOLD)]
     _tell(drawing, maps)
     layers = max((len(found.mean) for found in maps.values()), default=1)

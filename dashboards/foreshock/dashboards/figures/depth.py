@@ -65,5 +65,15 @@ def edge_values(found: LayerMap, name: str) -> list[tuple[int, str]]:
 def depth_layout(drawing: Drawing, layers: int, yaxis: dict[str, Any]) -> dict[str, Any]:
     """The layout of a profile: layers along the bottom, whole numbers only."""
     stride = max(1, -(-layers // 12))
-    x = axis("layer", dtick=stride, tick0=0, showgrid=False, showline=True, ticks="outside", fixedrange=True)
+    span = [-0.5, max(layers, 1) - 0.5]
+    x = axis(
+        "layer",
+        range=span,
+        dtick=stride,
+        tick0=0,
+        showgrid=False,
+        showline=True,
+        ticks="outside",
+        fixedrange=True,
+    )
     return drawing.figure(xaxis=x, yaxis=yaxis, yaxis9=mark_axis(), dragmode=False)

@@ -1,5 +1,6 @@
 """The layer-by-step map: where in the depth, and since when, a per-layer series leaves its band."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,13 @@ from foreshock.dashboards.figures.frame import (
 from foreshock.dashboards.figures.marks import alert_lines, visible
 from foreshock.dashboards.figures.numbers import finite, gain, plain, steps, words
 from foreshock.dashboards.figures.palette import DIVERGING, SEQUENTIAL, role
+from foreshock.dashboards.figures.scale import label, ticks
 from foreshock.wire import Signal, parse_column
 from foreshock.wire.readings import FloatArray, LayerMap, RunReader, Window
 
 DEFAULT_SERIES = "layer_amax_forward_max"
 # The colour range only takes these widths, so it stands still while a run grows
 _LADDER = (2.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30)
-_MAX_CROSSES = 1000
 _EMPTY = "No layer has reported this series yet."
 
 
@@ -82,7 +83,7 @@ def gain_map(reader: RunReader, window: Window, *, series: str = DEFAULT_SERIES)
         reach = scale.reach(scale.height(extreme(whole, scale)))
         values = extreme(found, scale)
         drawing.traces.append(_heat(found, values, scale, reach))
-        drawing.traces += _crosses(found, values)
+        drawing.traces += _broken(found, values)
         _point_at_worst(drawing, found, values, scale)
         drawing.table = _table(found, values)
         drawing.shapes += [
@@ -128,49 +129,45 @@ def _heat(found: LayerMap, values: FloatArray, scale: Scale, reach: float) -> Tr
 
 
 def _colorbar(scale: Scale, low: float, reach: float) -> dict[str, Any]:
-    heights = np.linspace(low, reach, 5)
-    if scale.log and reach > 1:
-        whole = np.arange(np.ceil(low), np.floor(reach) + 1)
-        heights = whole[:: max(1, len(whole) // 6)] if not scale.centred else _about_zero(reach)
-    labels = [_tick(10.0**height if scale.log else height) for height in heights.tolist()]
+    if scale.log:
+        values = ticks(low, reach)
+        heights, labels = [math.log10(value) for value in values], [label(value) for value in values]
+    else:
+        heights = np.linspace(low, reach, 5).tolist()
+        labels = [f"{height:.3g}" for height in heights]
     return {
         "thickness": 10,
         "outlinewidth": 0,
         "len": 1,
         "xpad": 8,
         "tickmode": "array",
-        "tickvals": [round(height, 6) for height in heights.tolist()],
+        "tickvals": [round(height, 6) for height in heights],
         "ticktext": labels,
         "tickfont": {"size": 11, "color": role("ink-2")},
     }
 
 
-def _about_zero(reach: float) -> FloatArray:
-    stride = max(1, int(reach) // 3)
-    half = np.arange(stride, int(reach) + 1, stride)
-    return np.concatenate((-half[::-1], [0.0], half)).astype(np.float64)
-
-
-def _tick(value: float) -> str:
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.0e}".replace("e+", "e")
-
-
-def _crosses(found: LayerMap, values: FloatArray) -> list[Trace]:
-    layer, column = np.nonzero(~np.isfinite(values))
-    if not len(layer):
+def _broken(found: LayerMap, values: FloatArray) -> list[Trace]:
+    """A second layer of cells, grey, where a value is not finite."""
+    broken = ~np.isfinite(values)
+    if not broken.any():
         return []
-    kept = np.linspace(0, len(layer) - 1, min(len(layer), _MAX_CROSSES)).astype(int)
-    layer, column = layer[kept], column[kept]
+    grey = [[0.0, role("broken")], [1.0, role("broken")]]
     return [
         {
-            "type": "scatter",
-            "mode": "markers",
+            "type": "heatmap",
             "name": "not finite",
-            "x": steps(found.first_step[column]),
-            "y": layer.tolist(),
-            "text": [words(value) for value in values[layer, column].tolist()],
-            "hovertemplate": "step %{x:,}, layer %{y}<br><b>%{text}</b><extra></extra>",
-            "marker": {"symbol": "x-thin", "size": 6, "line": {"width": 1.25, "color": role("critical")}},
+            "x": steps(found.first_step),
+            "y": list(range(len(values))),
+            "z": [[1 if cell else None for cell in row] for row in broken.tolist()],
+            "customdata": [[words(value) for value in row] for row in values.tolist()],
+            "zmin": 0,
+            "zmax": 1,
+            "colorscale": grey,
+            "showscale": False,
+            "hoverongaps": False,
+            "hovertemplate": "step %{x:,}, layer %{y}<br><b>%{customdata}</b><extra></extra>",
+            "ygap": 1 if len(values) <= 40 else 0,
         }
     ]
 
@@ -191,7 +188,8 @@ def _point_at_worst(drawing: Drawing, found: LayerMap, values: FloatArray, scale
     worst = int(distance[:, last].argmax())
     value, step = float(values[worst, last]), int(found.first_step[last])
     text = gain(value) if scale.centred and scale.log else words(value)
-    drawing.reading = f"Layer {worst} is farthest from health: {text} at step {step:,}."
+    broken = "; grey cells are not finite" if not np.isfinite(values).all() else ""
+    drawing.reading = f"Layer {worst} is farthest from health: {text} at step {step:,}{broken}."
     drawing.annotations.append(
         {
             "x": 1,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import kinds_of, mark_broken, told_since
 from foreshock.dashboards.figures.frame import Drawing, Figure, bounded, mark_axis, step_axis, value_axis
 from foreshock.dashboards.figures.line import (
     Style,
@@ -14,7 +15,6 @@ from foreshock.dashboards.figures.line import (
 )
 from foreshock.dashboards.figures.marks import (
     alert_lines,
-    nonfinite_markers,
     threshold,
     threshold_label,
     visible,
@@ -31,7 +31,7 @@ def headroom(reader: RunReader, window: Window) -> Figure:
     for buckets in reader.series(("headroom_bits",), bounded(window)):
         drawing.traces += envelope(buckets, Style())
         drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "headroom", Style(width=2))))
-        drawing.traces += nonfinite_markers(buckets, "headroom")
+        mark_broken(drawing, x_of(buckets), kinds_of(buckets), "headroom")
         drawing.table = series_table([buckets], ["headroom in bits"])
         drawing.reading = _reading(buckets)
         top = max(top, float(np.max(buckets.maximum, initial=0.0, where=np.isfinite(buckets.maximum))) * 1.08)
@@ -71,4 +71,8 @@ def _reading(buckets: SeriesBuckets) -> str:
     step, bits = latest
     if bits <= 0:
         return f"None left at step {step:,}: the stream has overflowed its dtype."
-    return f"{words(bits)} bits at step {step:,}: the largest value may still double {int(bits)} times."
+    broken = told_since(x_of(buckets), kinds_of(buckets))
+    left = (
+        broken or f": the largest value may still double {int(bits)} {'time' if int(bits) == 1 else 'times'}"
+    )
+    return f"{words(bits)} bits at step {step:,}{left}."

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import broken_since, kinds_of, mark_broken
 from foreshock.dashboards.figures.frame import Drawing, Figure, bounded, mark_axis, step_axis, value_axis
 from foreshock.dashboards.figures.line import (
     Style,
@@ -16,8 +17,6 @@ from foreshock.dashboards.figures.marks import (
     alert_labels,
     alert_lines,
     alert_markers,
-    nonfinite_kinds,
-    nonfinite_markers,
     visible,
 )
 from foreshock.dashboards.figures.numbers import words
@@ -31,7 +30,7 @@ def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
     for buckets in reader.series(("loss",), bounded(window)):
         drawing.traces += envelope(buckets, Style(), log=log_y)
         drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "loss", log=log_y)))
-        drawing.traces += nonfinite_markers(buckets, "loss")
+        mark_broken(drawing, x_of(buckets), kinds_of(buckets), "loss")
         drawing.table = series_table([buckets], ["loss"])
         drawing.reading = _reading(buckets)
     if drawing.traces:
@@ -44,15 +43,14 @@ def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
 
 
 def _reading(buckets: SeriesBuckets) -> str:
-    latest, broken = last_finite(buckets), nonfinite_kinds(buckets)
+    kinds, latest = kinds_of(buckets), last_finite(buckets)
+    since = broken_since(x_of(buckets), kinds)
     if latest is None:
-        return f"Not finite since step {broken[0][0]:,}." if broken else "No loss has been logged yet."
+        return f"{since[1]} since step {since[0]:,}." if since else "No loss has been logged yet."
     step, value = latest
-    after = [(at, kind) for at, kind in broken if at > step - buckets.bucket_width]
-    if after:
-        return f"{after[0][1]} since step {after[0][0]:,}; {words(value)} was the last finite value."
-    lowest = int(np.nanargmin(np.where(np.isfinite(buckets.minimum), buckets.minimum, np.nan)))
-    return (
-        f"{words(value)} at step {step:,}; lowest {words(float(buckets.minimum[lowest]))}"
-        f" at step {int(buckets.first_step[lowest]):,}."
-    )
+    if since:
+        return f"{since[1]} since step {since[0]:,}; {words(value)} was the last finite value."
+    finite = np.where(np.isfinite(buckets.minimum), buckets.minimum, np.inf)
+    lowest = int(finite.argmin())
+    least = words(float(buckets.minimum[lowest]))
+    return f"{words(value)} at step {step:,}; lowest {least} at step {int(buckets.first_step[lowest]):,}."

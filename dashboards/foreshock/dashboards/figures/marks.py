@@ -1,4 +1,4 @@
-"""What is laid over a drawing: alerts, values that are not finite, healthy bands, thresholds."""
+"""What is laid over a drawing: alerts, healthy bands, thresholds."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,7 +9,7 @@ from foreshock.dashboards.figures.frame import Shape, Trace
 from foreshock.dashboards.figures.numbers import plain, wrapped
 from foreshock.dashboards.figures.palette import role
 from foreshock.wire import Band
-from foreshock.wire.readings import AlertMark, SeriesBuckets, Window
+from foreshock.wire.readings import AlertMark, Window
 
 MAX_ALERT_LINES: Final = 40
 _SYMBOLS: Final = {"critical": "triangle-down", "warning": "diamond", "info": "circle"}
@@ -51,7 +51,8 @@ def alert_lines(alerts: Sequence[AlertMark]) -> list[Shape]:
             "x1": marked_step(alert),
             "y0": 0,
             "y1": 1,
-            "layer": "below",
+            "layer": "above",
+            "opacity": 0.85,
             "line": {
                 "color": severity_colour(alert.severity),
                 "width": 1.25,
@@ -114,45 +115,6 @@ def alert_labels(alerts: Sequence[AlertMark], most: int = 3) -> list[dict[str, A
     ]
 
 
-def nonfinite_kinds(buckets: SeriesBuckets) -> list[tuple[int, str]]:
-    """Each (step, "NaN" | "+Inf" | "-Inf") of a series; a bucket that held several is told by each."""
-    nonfinite = buckets.nonfinite > 0
-    above, below = np.isposinf(buckets.maximum), np.isneginf(buckets.minimum)
-    nan = nonfinite & ~above & ~below
-    kinds = (
-        ("+Inf", above),
-        ("-Inf", below),
-        ("NaN", nan | (np.isnan(buckets.maximum) & (buckets.count > 0))),
-    )
-    return sorted(
-        (int(buckets.first_step[at]), kind) for kind, where in kinds for at in np.flatnonzero(where)
-    )
-
-
-def nonfinite_markers(buckets: SeriesBuckets, name: str) -> list[Trace]:
-    """Crosses at the edge of the drawing where a series is not finite: it must be seen, not skipped."""
-    kinds = nonfinite_kinds(buckets)
-    if not kinds:
-        return []
-    return [edge_markers([step for step, _ in kinds], [f"{name}: {kind}" for _, kind in kinds])]
-
-
-def edge_markers(steps: Sequence[float], texts: Sequence[str]) -> Trace:
-    """A trace of crosses: "-Inf" stands at the bottom, everything else at the top."""
-    return {
-        "type": "scatter",
-        "name": "not finite",
-        "mode": "markers",
-        "yaxis": "y9",
-        "x": list(steps),
-        "y": [0.03 if text.endswith("-Inf") else 0.97 for text in texts],
-        "text": [plain(text) for text in texts],
-        "hovertemplate": "<b>%{text}</b><extra></extra>",
-        "showlegend": False,
-        "marker": {"symbol": "x", "size": 7, "color": role("critical")},
-    }
-
-
 def healthy_band(band: Band | None, *, yref: str = "y", xref: str = "paper") -> list[Shape]:
     """The healthy band as a wash behind the lines, as wide as the drawing."""
     if band is None:
@@ -183,7 +145,7 @@ def threshold(value: float, *, colour: str = "critical", yref: str = "y") -> Sha
         "x1": 1,
         "y0": value,
         "y1": value,
-        "layer": "between",
+        "layer": "above",
         "line": {"color": role(colour), "width": 1.25, "dash": "dash"},
     }
 

@@ -41,6 +41,7 @@ _ROLES: Final[Mapping[str, tuple[str, str]]] = {
     "critical-wash": ("rgba(179, 32, 28, 0.08)", "rgba(255, 122, 112, 0.12)"),
     "warning": ("#9a5b00", "#f2b53a"),
     "info": ("#2f62b5", "#86b4ff"),
+    "broken": ("#4a505b", "#b3bac6"),
     "scale-0": ("#15508f", "#a5dbff"),
     "scale-1": ("#3d84c0", "#5db1ea"),
     "scale-2": ("#8ebddd", "#2f7cb8"),

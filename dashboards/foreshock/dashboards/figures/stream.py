@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from foreshock.dashboards.figures.broken import edge_crosses
 from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
 from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
-from foreshock.dashboards.figures.marks import edge_markers
 from foreshock.dashboards.figures.numbers import words
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire.readings import LayerMap, RunReader, Window
@@ -24,7 +24,7 @@ def stream(reader: RunReader, window: Window) -> Figure:
         drawing.traces += profiles(found, name, colour)
         edges = edge_values(found, name)
         if edges:
-            drawing.traces.append(edge_markers([layer for layer, _ in edges], [text for _, text in edges]))
+            drawing.traces.append(edge_crosses([layer for layer, _ in edges], [text for _, text in edges]))
     _tell(drawing, maps)
     shown = [found.mean[:, columns_to_show(found)] for found in maps.values()]
     layers = max((len(found.mean) for found in maps.values()), default=1)

@@ -36,7 +36,7 @@ export function whole(value) {
 
 export function share(value) {
   const seen = toNumber(value);
-  return seen === null ? "–" : `${Math.round(seen * 100)} %`;
+  return Number.isFinite(seen) && seen !== null ? `${Math.round(seen * 100)} %` : number(value);
 }
 
 export function duration(seconds) {

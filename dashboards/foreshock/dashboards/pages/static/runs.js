@@ -61,11 +61,11 @@ function stepCell(run) {
 
 function alertCell(run) {
   const { lastAlert } = summaryOf(run);
-  if (!lastAlert) return element("td", { class: "none", "data-label": "Last alert" }, "none");
+  if (!lastAlert) return element("td", { class: "none whole", "data-label": "Last alert" }, "none");
   const words = { class: "severity", "data-severity": lastAlert.severity, "data-state": lastAlert.state };
   return element(
     "td",
-    { "data-label": "Last alert" },
+    { class: "whole", "data-label": "Last alert" },
     element("span", words, ruleName(lastAlert.rule)),
     element("span", { class: "sub" }, `step ${whole(lastAlert.step)}, ${lastAlert.state}`),
   );

@@ -14,9 +14,10 @@ export function drawStrip(figure, layers) {
   const reach = Math.log10(LADDER.find((rung) => Math.log10(rung) >= most) ?? LADDER.at(-1));
   const worst = worstOf(layers);
   const cells = layers.map(({ layer, value }, at) => {
-    const part = heights[at] === null ? 1 : Math.max(-1, Math.min(1, heights[at] / reach));
-    const cell = element("span", { title: `layer ${layer}: ${gain(value)}`, "data-worst": worst.layer === layer });
-    cell.style.background = `var(--scale-${Math.round(4 + 4 * part)})`;
+    const broken = heights[at] === null;
+    const part = broken ? 1 : Math.max(-1, Math.min(1, heights[at] / reach));
+    const cell = element("span", { title: `layer ${layer}: ${gain(value)}`, "data-worst": worst.layer === layer && heights.some((height) => height !== null) });
+    cell.style.background = broken ? "var(--broken)" : `var(--scale-${Math.round(4 + 4 * part)})`;
     cell.style.height = `${Math.round(30 + 70 * Math.abs(part))}%`;
     return cell;
   });
@@ -24,5 +25,6 @@ export function drawStrip(figure, layers) {
   const [left, right] = figure.querySelectorAll(".ends span");
   setText(left, "layer 0");
   setText(right, `layer ${layers.at(-1).layer}`);
-  setText(figure.querySelector("figcaption"), `Gain by layer, now. Farthest from 1: layer ${worst.layer}, ${gain(worst.value)}`);
+  const told = Number.isFinite(worst.value) ? `farthest from 1 is layer ${worst.layer}, ${gain(worst.value)}` : "not finite";
+  setText(figure.querySelector("figcaption"), `Gain by layer, now: ${told}`);
 }

@@ -78,9 +78,14 @@ function diverged(alerts, latest, loss) {
   const what = loss !== null && !Number.isFinite(loss) ? `The loss is ${number(loss)}` : "Values are not finite";
   const warned = earliest(alerts.filter((one) => !isNonfinite(one) && one.severity === "critical" && stepOf(one) < at));
   const lead = warned
-    ? ` ${ruleName(warned.rule)} had warned at step ${whole(stepOf(warned))}, ${whole(at - stepOf(warned))} steps before.`
+    ? ` ${ruleName(warned.rule)} had warned at step ${whole(stepOf(warned))}${on(warned)}, ${whole(at - stepOf(warned))} steps before.`
     : "";
   return { level: "dead", sign: "✕", word: `Diverged at step ${whole(at)}`, sentence: `${what} since step ${whole(at)}.${lead}` };
+}
+
+// Which part an alert is about, where the rule names one.
+function on(alert) {
+  return alert.subject ? ` (${alert.subject})` : "";
 }
 
 function atRisk(critical, values) {
