@@ -66,7 +66,9 @@ def user_domain(given: str) -> Domain:
     path = Path(rest if separator else given).expanduser()
     if not path.exists():
         raise CorpusError(f"--data {given}: {path} does not exist; give a file or a folder, or NAME=PATH")
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_visible(file, path)]
+    files = (
+        [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if _is_visible(file, path)]
+    )
     text = _join(files)
     if not text:
         raise CorpusError(f"--data {given}: {path} holds no text; give a file or a folder that does")

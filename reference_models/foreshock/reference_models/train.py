@@ -32,6 +32,7 @@ class TrainConfig:
     warmup_steps: int = 20
     batch_size: int = 8
     clip: float | None = 1.0
+    loss_scale: float = 1.0
     weight_decay: float = 0.1
     seed: int = 0
     device: str = "cpu"
@@ -39,7 +40,12 @@ class TrainConfig:
     max_nonfinite_steps: int = 3
 
     def __post_init__(self) -> None:
-        for name, low in (("num_steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("max_nonfinite_steps", 1)):
+        for name, low in (
+            ("num_steps", 1),
+            ("batch_size", 1),
+            ("warmup_steps", 0),
+            ("max_nonfinite_steps", 1),
+        ):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {low} or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -111,9 +117,7 @@ def train(
     ConfigError or CorpusError before anything is trained.
     """
     domains = load_domains(config.data) if domains is None else domains
-    batches = Batches(
-        domains, batch_size=config.batch_size, context=config.model.context, seed=config.seed
-    )
+    batches = Batches(domains, batch_size=config.batch_size, context=config.model.context, seed=config.seed)
     model = Transformer(config.model, seed=config.seed).to(config.device)
     optimizer = build_optimizer(model, config)
     probe = attach(model, optimizer) if attach else None
@@ -168,7 +172,10 @@ def _steps(
             group["lr"] = rate
         loss = model.loss(batches.draw().to(config.device))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * config.loss_scale).backward()
+        torch._foreach_mul_(
+            [p.grad for p in model.parameters() if p.grad is not None], 1.0 / config.loss_scale
+        )
         if config.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()

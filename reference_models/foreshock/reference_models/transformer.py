@@ -83,7 +83,9 @@ class ModelConfig:
         if self.width < HEAD_WIDTH or self.width % HEAD_WIDTH:
             raise ConfigError(f"width is {self.width}; give a multiple of {HEAD_WIDTH}, the width of a head")
         if self.connection == "residual" and self.num_streams != 1:
-            raise ConfigError(f"the residual connection has 1 stream, not {self.num_streams}; choose hc or mhc")
+            raise ConfigError(
+                f"the residual connection has 1 stream, not {self.num_streams}; choose hc or mhc"
+            )
 
     @property
     def num_layers(self) -> int:
