@@ -32,6 +32,7 @@ class TrainConfig:
     warmup_steps: int = 20
     batch_size: int = 8
     clip: float | None = 1.0
+    loss_scale: float = 1.0
     weight_decay: float = 0.1
     seed: int = 0
     device: str = "cpu"
@@ -171,7 +172,10 @@ def _steps(
             group["lr"] = rate
         loss = model.loss(batches.draw().to(config.device))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * config.loss_scale).backward()
+        torch._foreach_mul_(
+            [p.grad for p in model.parameters() if p.grad is not None], 1.0 / config.loss_scale
+        )
         if config.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
