@@ -80,16 +80,14 @@ def _grid(
     present = np.zeros(values.shape, np.bool_)
     for frame in frames:
         rows = np.searchsorted(steps, frame.steps)
-        places = [columns.place[name] for name in frame.columns]
+        places = np.array([columns.place[name] for name in frame.columns], np.intp)
         values[np.ix_(rows, places)] = frame.values.T
         present[np.ix_(rows, places)] = True
         times[rows] = np.maximum(times[rows], frame.times)
     return values, present
 
 
-def _reduce(
-    grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns
-) -> tuple[FloatArray, BoolArray]:
+def _reduce(grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns) -> tuple[FloatArray, BoolArray]:
     """Ranks into one, rank by rank, so that the result does not depend on how steps are grouped."""
     present = np.logical_or.reduce([grid[1] for grid in grids])
     count = np.zeros(present.shape)

@@ -118,9 +118,7 @@ class CanarySpread:
         condition = Condition.HOLDS if holds else Condition.BETWEEN
         return self._verdict(condition, gains, lambda: self._reason(moment, state, gains, followers))
 
-    def _reason(
-        self, moment: Moment, state: CanaryState, gains: FloatArray, followers: Sequence[int]
-    ) -> str:
+    def _reason(self, moment: Moment, state: CanaryState, gains: FloatArray, followers: Sequence[int]) -> str:
         deepest = max(followers, default=0)
         lead = min((state.left_step[layer] for layer in followers), default=0) - state.left_step[0]
         triage = "; ".join(self._triage(moment, state, float(gains[0])))
@@ -141,10 +139,10 @@ class CanarySpread:
         told.insert(min(2, len(told)), mixing)
         rms = moment.sample.layers("stream_rms")
         if "stream_rms" in state.first_values and len(rms):
-            told.append(f"stream RMS before normalisation {state.first_values['stream_rms']:.3g} -> {rms[0]:.3g}")
+            told.append(
+                f"stream RMS before normalisation {state.first_values['stream_rms']:.3g} -> {rms[0]:.3g}"
+            )
         return told
 
     def _verdict(self, condition: Condition, gains: FloatArray, say: Callable[[], str]) -> Verdict:
-        return Verdict(
-            condition, "warning", float(gains[0]), say, ADVICE, subject="layer 0", clear_steps=10
-        )
+        return Verdict(condition, "warning", float(gains[0]), say, ADVICE, subject="layer 0", clear_steps=10)

@@ -63,7 +63,14 @@ class ConstraintBroken:
 
         condition = Condition.HOLDS if broken else Condition.CLEAR
         verdict = Verdict(
-            condition, "critical", value, say, ADVICE, subject="mixing", hold_steps=self.hold_steps, clear_steps=10
+            condition,
+            "critical",
+            value,
+            say,
+            ADVICE,
+            subject="mixing",
+            hold_steps=self.hold_steps,
+            clear_steps=10,
         )
         return state, (verdict,)
 
@@ -76,20 +83,29 @@ class ConstraintBroken:
             worse = columns if better is rows else rows
             axis = ("row", "column") if better is rows else ("column", "row")
             if (error := largest(better)) > self.exact_error:
-                yield error, (
-                    f"The exact axis is off: {axis[0]} sums of layer {worst_layer(better)} miss 1 by "
-                    f"{error:.3g} (allowed {self.exact_error:g})."
+                yield (
+                    error,
+                    (
+                        f"The exact axis is off: {axis[0]} sums of layer {worst_layer(better)} miss 1 by "
+                        f"{error:.3g} (allowed {self.exact_error:g})."
+                    ),
                 )
             if (error := largest(worse)) > self.inexact_error:
-                yield error, (
-                    f"The truncated axis is off: {axis[1]} sums of layer {worst_layer(worse)} miss 1 by "
-                    f"{error:.3g} (allowed {self.inexact_error:g})."
+                yield (
+                    error,
+                    (
+                        f"The truncated axis is off: {axis[1]} sums of layer {worst_layer(worse)} miss 1 by "
+                        f"{error:.3g} (allowed {self.inexact_error:g})."
+                    ),
                 )
         norms = moment.sample.layers("layer_norm_two_max")
         if (norm := largest(norms)) > self.norm_two:
-            yield norm, (
-                f"Layer {worst_layer(norms)} can amplify: its largest singular value is {norm:.4g} "
-                f"(allowed {self.norm_two:g})."
+            yield (
+                norm,
+                (
+                    f"Layer {worst_layer(norms)} can amplify: its largest singular value is {norm:.4g} "
+                    f"(allowed {self.norm_two:g})."
+                ),
             )
         negatives = moment.sample.layers("layer_negativity_max")
         if (below := largest(negatives)) > self.negativity:

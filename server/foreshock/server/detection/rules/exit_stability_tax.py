@@ -56,9 +56,7 @@ class ExitStabilityTax:
         """The state's class."""
         return StabilityTaxState
 
-    def update(
-        self, moment: Moment, state: StabilityTaxState
-    ) -> tuple[StabilityTaxState, Sequence[Verdict]]:
+    def update(self, moment: Moment, state: StabilityTaxState) -> tuple[StabilityTaxState, Sequence[Verdict]]:
         """Tests some five times a patience: the tax is slow."""
         if moment.step < state.next_test_step:
             return state, SILENT

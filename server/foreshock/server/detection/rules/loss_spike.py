@@ -96,9 +96,7 @@ class LossSpike:
         if state.severe_step < 0:
             if not is_severe:
                 return state, self._quiet(loss)
-            state = msgspec.structs.replace(
-                state, severe_step=moment.step, hits=0, looked=0, confirmed=False
-            )
+            state = msgspec.structs.replace(state, severe_step=moment.step, hits=0, looked=0, confirmed=False)
         state = msgspec.structs.replace(state, hits=state.hits + is_outlier, looked=state.looked + 1)
         return self._follow(moment, state, loss, line)
 

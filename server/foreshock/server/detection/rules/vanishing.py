@@ -63,7 +63,9 @@ class Vanishing:
         )
 
     def _reason(self, moment: Moment, measure: Measure, value: float) -> str:
-        bound = f"under {self.threshold:g}" if value < self.threshold else f"no longer under {self.threshold:g}"
+        bound = (
+            f"under {self.threshold:g}" if value < self.threshold else f"no longer under {self.threshold:g}"
+        )
         if measure is Measure.STREAM_RMS_RATIO:
             rms = moment.sample.layers("stream_rms")
             return (
