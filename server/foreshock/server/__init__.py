@@ -1,0 +1,1 @@
+"""The collector: stores what probes send, judges it, shows it, and says so in time."""

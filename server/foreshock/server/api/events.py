@@ -1,0 +1,40 @@
+"""Server-sent events: tiny words that something is new; pages then fetch what they show."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from foreshock.server.api.answer import CollectorDep
+from foreshock.server.bell import Bell
+from foreshock.server.nonfinite import encode_json
+
+router = APIRouter(tags=["events"])
+
+HEARTBEAT_SECONDS: Final = 15.0
+_EXAMPLE: Final = 'event: step\ndata: {"run_id":"hc-seed-0","step":120}\n\n'
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": _EXAMPLE}}}}
+
+
+@router.get("/events", response_class=StreamingResponse, responses=_RESPONSES)
+async def read_news(
+    collector: CollectorDep, run_id: Annotated[str | None, Query(max_length=64)] = None
+) -> StreamingResponse:
+    """`step`, `alert` and `run` events of one run or of all, until the reader leaves."""
+    collector.bell.check_room()
+    return StreamingResponse(
+        _stream(collector.bell, run_id), headers=_HEADERS, media_type="text/event-stream"
+    )
+
+
+async def _stream(bell: Bell, run_id: str | None) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    async with aclosing(bell.listen(run_id, HEARTBEAT_SECONDS)) as listening:
+        async for news in listening:
+            if not news:
+                yield b": still here\n\n"
+            for name, data in news:
+                yield b"event: " + name.encode() + b"\ndata: " + encode_json(data) + b"\n\n"

@@ -1,0 +1,127 @@
+"""The pages, their static files, and signing in."""
+
+import asyncio
+import gzip
+import hashlib
+from functools import cache
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from foreshock.dashboards.pages import STATIC_DIR, plotly_bundle, render
+from foreshock.server.sessions import COOKIE, LIFETIME_SECONDS, Sessions
+from foreshock.server.settings import Settings
+
+router = APIRouter(include_in_schema=False)
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+# An address that names a version never changes what it answers.
+_LASTING: Final = "public, max-age=31536000, immutable"
+WRONG_TOKEN_SECONDS: Final = 0.5
+
+
+def install(app: FastAPI) -> None:
+    """Adds the pages and their files to the application."""
+    app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
+
+
+def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
+    return HTMLResponse(render(name, **context), status, _HEADERS)
+
+
+@router.get("/")
+def show_runs() -> HTMLResponse:
+    """All runs."""
+    return _page("runs")
+
+
+@router.get("/runs/{run_id}")
+def show_run(run_id: str) -> HTMLResponse:
+    """One run, live; the page itself says when there is no such run."""
+    return _page("run")
+
+
+@router.get("/compare")
+def show_comparison() -> HTMLResponse:
+    """Groups of seeds."""
+    return _page("compare")
+
+
+@router.get("/alerts")
+def show_alerts() -> HTMLResponse:
+    """All alerts."""
+    return _page("alerts")
+
+
+@router.get("/login")
+def show_login(next_path: Annotated[str, Query(alias="next", max_length=2000)] = "/") -> HTMLResponse:
+    """The form that asks for the token."""
+    return _page("login", next=local_path(next_path))
+
+
+@router.post("/login")
+async def sign_in(request: Request) -> Response:
+    """Exchanges the token for a cookie that is not the token."""
+    form = parse_qs((await request.body()).decode("utf-8", "replace"))
+    settings: Settings = request.app.state.collector.settings
+    target = local_path(form.get("next", ["/"])[0])
+    if settings.token is None:
+        return RedirectResponse(target, 303)
+    sessions = Sessions(settings.token.get_secret_value())
+    if not sessions.is_token(form.get("token", [""])[0].strip()):
+        await asyncio.sleep(WRONG_TOKEN_SECONDS)
+        return _page("login", 401, error="This is not the collector's token.", next=target)
+    answer = RedirectResponse(target, 303)
+    answer.set_cookie(
+        COOKIE,
+        sessions.issue(),
+        max_age=LIFETIME_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+def local_path(path: str) -> str:
+    """The path itself if it leads to this collector, else the first page."""
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_local else "/"
+
+
+@cache
+def _plotly() -> tuple[bytes, bytes, str]:
+    """plotly.js as it is and compressed, once for the life of the process, with its tag."""
+    plain = plotly_bundle().read_bytes()
+    return plain, gzip.compress(plain, 9, mtime=0), hashlib.sha256(plain).hexdigest()[:24]
+
+
+@router.get("/static/plotly.min.js")
+def show_plotly(request: Request) -> Response:
+    """The plotly.js of the installed plotly package; no outside host is asked."""
+    plain, packed, tag = _plotly()
+    takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
+    headers = {
+        "ETag": f'"{tag}{"-gzip" if takes_gzip else ""}"',
+        "Cache-Control": _LASTING if "v" in request.query_params else "public, max-age=3600",
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if takes_gzip:
+        headers["Content-Encoding"] = "gzip"
+    return Response(packed if takes_gzip else plain, headers=headers, media_type="text/javascript")

@@ -1,0 +1,57 @@
+"""The web application: routes, the guard before them, and what starts and stops with them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from foreshock.server.api import append, compare, events, figures, health, pages, problems, runs, series
+from foreshock.server.api.compress import NoteEncodings
+from foreshock.server.api.guard import Guard
+from foreshock.server.api.limits import BodyLimit
+from foreshock.server.collector import Collector
+from foreshock.server.settings import Settings
+from foreshock.server.store.engine import Database
+
+_ROUTERS = (runs.router, append.router, series.router, compare.router, figures.router, events.router)
+_DESCRIPTION = """Stores and judges training-stability signals.
+
+Errors are RFC 9457 problems (`application/problem+json`). Numbers that are not finite are the strings
+"NaN", "Infinity" and "-Infinity"; `null` means that there is no value."""
+
+
+def create_app(settings: Settings | None = None, database: Database | None = None) -> FastAPI:
+    """The collector as an ASGI application; `database` may be open already, else it is opened at start."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        collector = Collector.open(settings, database)
+        app.state.collector = collector
+        collector.start()
+        try:
+            yield
+        finally:
+            collector.close()
+
+    app = FastAPI(
+        title="foreshock collector",
+        version=version("foreshock"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        # Both would load their scripts from outside hosts.
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router, prefix="/api/v1")
+    app.include_router(health.router)
+    pages.install(app)
+    # The one added last is asked first.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(NoteEncodings)
+    app.add_middleware(Guard, settings=settings)
+    return app

@@ -1,0 +1,69 @@
+"""The collector put together: database, writer, readers, bell, judge."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry
+
+from foreshock.server.bell import Bell
+from foreshock.server.figure_cache import FigureCache
+from foreshock.server.live import LiveRuns
+from foreshock.server.metrics import Instruments
+from foreshock.server.settings import Settings
+from foreshock.server.store.append import AppendLog
+from foreshock.server.store.engine import Database, open_database
+from foreshock.server.store.read import StoredRun
+from foreshock.server.store.tracks import TrackCache
+
+
+@dataclass(slots=True)
+class Collector:
+    """Everything a request may need, one of each."""
+
+    settings: Settings
+    database: Database
+    bell: Bell
+    registry: CollectorRegistry
+    instruments: Instruments
+    log: AppendLog
+    tracks: TrackCache
+    figures: FigureCache
+
+    @classmethod
+    def open(cls, settings: Settings, database: Database | None = None) -> Self:
+        """Opens what is not open yet; raises StartError where that cannot be."""
+        settings.check()
+        database = database or open_database(settings.db)
+        registry = CollectorRegistry()
+        instruments = Instruments.create(registry)
+        bell = Bell()
+        log = AppendLog(
+            database.engine,
+            instruments,
+            bell.ring,
+            max_bodies=settings.max_waiting_appends,
+            max_bytes=settings.max_waiting_bytes,
+        )
+        tracks = TrackCache(settings.cache_bytes)
+        LiveRuns(database.engine, tracks, settings.max_live_runs, registry)
+        return cls(settings, database, bell, registry, instruments, log, tracks, FigureCache())
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The database's engine."""
+        return self.database.engine
+
+    def run(self, run_id: str) -> StoredRun:
+        """A reader of one run."""
+        return StoredRun(self.engine, self.tracks, run_id)
+
+    def start(self) -> None:
+        """Starts the threads."""
+        self.log.start()
+
+    def close(self) -> None:
+        """Commits what waits and closes the database."""
+        self.bell.close()
+        self.log.stop()
+        self.database.close()

@@ -1,0 +1,111 @@
+"""Runs the collector as a process: binds, opens, announces, serves, and says in one line why it cannot."""
+
+import errno
+import json
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from foreshock.server.app import create_app
+from foreshock.server.errors import StartError
+from foreshock.server.settings import Settings
+from foreshock.server.store.engine import Database, open_database
+
+STOP_SECONDS = 5
+
+
+class AnnouncedServer(uvicorn.Server):
+    """Says where it listens once it does, and ends open event streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, announcement: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self._announcement, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.collector.bell.close()
+        await super().shutdown(sockets)
+
+
+def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) -> int:
+    """Serves until it is told to stop; the exit status."""
+    try:
+        settings = _settings(host=host, port=port, db=db)
+        settings.check()
+        listener = _listen(settings)
+        database = open_database(settings.db)
+    except StartError as error:
+        print(f"foreshock serve: {error.detail}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("alembic", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return _serve(settings, listener, database, as_json=as_json)
+
+
+def _settings(**given: str | int | None) -> Settings:
+    """Call beats environment beats default; raises StartError for a value that is not allowed."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        raise StartError(
+            f"setting {name} (FORESHOCK_{name.upper()}): {first['msg']}; given {first['input']!r}"
+        ) from error
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A bound socket; raises StartError where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        raise StartError(_why_not(error, settings)) from error
+    return listener
+
+
+def _why_not(error: OSError, settings: Settings) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use, perhaps by another collector: take another with --port N, or --port 0"
+    if error.errno == errno.EACCES:
+        return f"{where} needs more rights than this user has: take a port above 1023 with --port N"
+    return f"cannot listen on {where}: {error.strerror or error}. Give another address with --host"
+
+
+def _serve(settings: Settings, listener: socket.socket, database: Database, *, as_json: bool) -> int:
+    app = create_app(settings, database)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=STOP_SECONDS,
+        server_header=False,
+    )
+    port = listener.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}"
+    said = {"url": url, "database": database.shown}
+    announcement = json.dumps(said) if as_json else f"foreshock collector: {url}  (database {database.shown})"
+    server = AnnouncedServer(config, app, announcement)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 1

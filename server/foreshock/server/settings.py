@@ -1,0 +1,90 @@
+"""Everything that can be set, in one place: `FORESHOCK_<NAME>` in the environment, or the call."""
+
+import ipaddress
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from foreshock.server.errors import StartError
+
+
+class Settings(BaseSettings):
+    """The collector's settings. Call beats environment beats default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FORESHOCK_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    db: str = Field(
+        default="foreshock.db", description="SQLite file (created if absent) or a postgresql:// address."
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; anything but loopback needs a token."
+    )
+    port: int = Field(default=8787, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token: SecretStr | None = Field(default=None, description="Token that every request must carry.")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names that browsers may use for a loopback collector besides localhost (JSON list).",
+    )
+    public_url: str | None = Field(
+        default=None, description="Address under which people reach the pages; links in notifications use it."
+    )
+    webhook_url: str | None = Field(
+        default=None, description="Where alerts are posted, in Alertmanager's v4 body."
+    )
+    webhook_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest wait for the webhook's answer."
+    )
+    heartbeat_grace_seconds: float = Field(
+        default=60.0, gt=0, description="Silence of a running run after which its heartbeat counts as lost."
+    )
+    judge_interval_seconds: float = Field(
+        default=1.0, gt=0, description="The judge commits at most once per run in this time."
+    )
+    lease_seconds: float = Field(
+        default=15.0, gt=0, description="How long a judge owns a run without renewing."
+    )
+    max_waiting_appends: int = Field(
+        default=256,
+        ge=1,
+        description="Appends that may wait for a commit before probes are told to come back.",
+    )
+    max_waiting_bytes: int = Field(
+        default=256 * 2**20,
+        ge=2**20,
+        description="Bytes that may wait for a commit before probes are told so.",
+    )
+    cache_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="Memory for decoded batches and series."
+    )
+    max_live_runs: int = Field(
+        default=200,
+        ge=1,
+        description="Live runs shown on /metrics; the rest is counted in a truncation gauge.",
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _blank_token_is_none(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is None or not token.get_secret_value().strip():
+            return None
+        return token
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the collector."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check(self) -> None:
+        """Raises StartError for a combination that would expose the runs to the network."""
+        if not self.is_loopback and self.token is None:
+            raise StartError(
+                f"host {self.host} can be reached from other machines, so a token is needed: set "
+                "FORESHOCK_TOKEN to a long random word, or listen on 127.0.0.1"
+            )

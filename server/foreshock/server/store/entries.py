@@ -1,0 +1,141 @@
+"""A body as the store sees it: its records checked one by one, their bytes kept as they came."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from foreshock.server.errors import InvalidError, MalformedRequestError, SequenceGapError
+from foreshock.server.names import check_run_id
+from foreshock.wire import (
+    Batch,
+    Body,
+    Event,
+    Layout,
+    MalformedError,
+    Record,
+    Tombstone,
+    batch_steps,
+    decode_body,
+    decode_record,
+)
+
+MAX_RANK: Final = 2**20
+MAX_ATTEMPT: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record: what the checks need to know of it, and its bytes.
+
+    `columns` counts a batch's values per step; `layout_id` and the steps are -1 where a kind has none.
+    """
+
+    kind: str
+    sequence: int
+    last_sequence: int
+    data: bytes
+    layout_id: int = -1
+    first_step: int = -1
+    last_step: int = -1
+    columns: int = 0
+    num_steps: int = 0
+    num_frames: int = 0
+    layout: Layout | None = None
+    event_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One append: whose it is, and its entries with contiguous sequence numbers."""
+
+    run_id: str
+    rank: int
+    attempt: int
+    session: str
+    last_alert: int
+    entries: tuple[Entry, ...]
+    num_bytes: int
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """The cursor that this submission moves."""
+        return self.run_id, self.rank, self.attempt
+
+
+def read_body(data: bytes, run_id: str) -> Submission:
+    """Decodes and checks an append body that was sent to the address of `run_id`.
+
+    Raises what the wire raises, SequenceGapError for records that do not follow one another,
+    InvalidError for an address that does not fit the body.
+    """
+    body = decode_body(data)
+    _check_address(body, run_id)
+    entries = tuple(_entry(decode_record(record), record) for record in body.records)
+    for before, after in pairwise(entries):
+        if after.sequence != before.last_sequence + 1:
+            raise SequenceGapError(
+                f"in this body record {after.sequence} follows record {before.last_sequence}: send them in "
+                "order, with a tombstone for those that are lost",
+                expected_sequence=before.last_sequence + 1,
+            )
+    return Submission(body.run_id, body.rank, body.attempt, body.session, body.last_alert, entries, len(data))
+
+
+def _check_address(body: Body, run_id: str) -> None:
+    if body.run_id != run_id:
+        raise InvalidError(
+            f"the body belongs to run {body.run_id[:64]!r} and was sent to run {run_id[:64]!r}: "
+            "send it to its own"
+        )
+    check_run_id(run_id)
+    if not (0 <= body.rank <= MAX_RANK and 0 <= body.attempt <= MAX_ATTEMPT and len(body.session) <= 64):
+        raise MalformedRequestError(
+            f"rank {body.rank}, attempt {body.attempt} or a session of {len(body.session)} characters is out "
+            f"of bounds: at most {MAX_RANK}, {MAX_ATTEMPT} and 64 are allowed"
+        )
+
+
+def _entry(record: Record, data: bytes) -> Entry:
+    match record:
+        case Batch():
+            return _batch_entry(record, data)
+        case Layout():
+            return Entry(
+                "layout",
+                record.sequence,
+                record.sequence,
+                data,
+                layout_id=record.layout_id,
+                layout=record,
+            )
+        case Tombstone():
+            if record.num_frames < 0:
+                raise MalformedError(f"a tombstone counts {record.num_frames} frames")
+            return Entry(
+                "tombstone", record.sequence, record.last_sequence, data, num_frames=record.num_frames
+            )
+        case Event():
+            return Entry(
+                "event",
+                record.sequence,
+                record.sequence,
+                data,
+                first_step=record.step,
+                last_step=record.step,
+                event_kind=record.kind,
+            )
+
+
+def _batch_entry(batch: Batch, data: bytes) -> Entry:
+    steps = batch_steps(batch)
+    return Entry(
+        "batch",
+        batch.sequence,
+        batch.sequence,
+        data,
+        layout_id=batch.layout_id,
+        first_step=int(steps[0]),
+        last_step=int(steps[-1]),
+        columns=len(batch.values) // (4 * batch.num_steps),
+        num_steps=batch.num_steps,
+    )

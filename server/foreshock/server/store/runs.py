@@ -1,0 +1,131 @@
+"""Runs: declared by probes, listed and described for readers."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from foreshock.server.errors import AttemptTakenError, UnknownRunError
+from foreshock.server.store.engine import reading
+from foreshock.server.store.schema import cursors, runs
+from foreshock.wire import RunDeclaration, RunHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A declaration's outcome: the probe's handle, and whether the run's state or attempt is news."""
+
+    handle: RunHandle
+    is_news: bool
+
+
+def declare(engine: sa.Engine, declaration: RunDeclaration) -> Declared:
+    """Creates or resumes a run and claims (rank, attempt) for the declaring process. Idempotent.
+
+    Rank 0 describes the run; other ranks only claim their place. Raises AttemptTakenError where
+    another session holds the claim.
+    """
+    now = time.time()
+    with engine.begin() as connection:
+        run = _find(connection, declaration.run_id)
+        is_news = run is None or declaration.attempt > run.attempt
+        if run is None:
+            _create(connection, declaration, now)
+        else:
+            _describe(connection, run, declaration, now)
+        next_sequence = _claim(connection, declaration, now)
+    handle = RunHandle(
+        run_id=declaration.run_id,
+        attempt=declaration.attempt,
+        next_sequence=next_sequence,
+        page=f"/runs/{declaration.run_id}",
+    )
+    return Declared(handle, is_news)
+
+
+def _find(connection: sa.Connection, run_id: str) -> sa.Row[Any] | None:
+    if connection.dialect.name == "postgresql":
+        # Two ranks may declare one new run at the same moment; they take turns.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(run_id))))
+    return connection.execute(sa.select(runs).where(runs.c.run_id == run_id).with_for_update()).one_or_none()
+
+
+def _description(declaration: RunDeclaration) -> dict[str, Any]:
+    return {
+        "project": declaration.project,
+        "name": declaration.name,
+        "group_name": declaration.group,
+        "seed": declaration.seed,
+        "tags": declaration.tags,
+        "config": declaration.config,
+        "constraint_name": declaration.constraint,
+        "total_steps": declaration.total_steps,
+    }
+
+
+def _create(connection: sa.Connection, declaration: RunDeclaration, now: float) -> None:
+    connection.execute(
+        sa.insert(runs).values(
+            run_id=declaration.run_id,
+            state="running",
+            attempt=declaration.attempt,
+            started_at=declaration.started_at or now,
+            heartbeat_at=now,
+            last_step=-1,
+            summary={},
+            **_description(declaration),
+        )
+    )
+
+
+def _describe(connection: sa.Connection, run: sa.Row[Any], declaration: RunDeclaration, now: float) -> None:
+    values: dict[str, Any] = {"heartbeat_at": now}
+    if declaration.rank == 0 and declaration.attempt >= run.attempt:
+        values |= _description(declaration)
+    if declaration.attempt > run.attempt:
+        values |= {"attempt": declaration.attempt, "state": "running", "last_step": -1}
+    connection.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(values))
+
+
+def _claim(connection: sa.Connection, declaration: RunDeclaration, now: float) -> int:
+    """The sequence number from which the claimed writer goes on."""
+    key = (declaration.run_id, declaration.rank, declaration.attempt)
+    of_key = sa.tuple_(cursors.c.run_id, cursors.c.rank, cursors.c.attempt) == key
+    cursor = connection.execute(sa.select(cursors).where(of_key)).one_or_none()
+    if cursor is None:
+        connection.execute(sa.insert(cursors).values(_new_cursor(declaration, now)))
+        return 0
+    if cursor.session != declaration.session:
+        of_run = sa.select(sa.func.max(cursors.c.attempt)).where(cursors.c.run_id == declaration.run_id)
+        newest: int = connection.execute(of_run).scalar_one()
+        raise AttemptTakenError(
+            f"attempt {declaration.attempt} of run {declaration.run_id}, rank {declaration.rank}, belongs to "
+            f"another process: declare attempt {newest + 1}",
+            next_attempt=newest + 1,
+        )
+    return int(cursor.next_sequence)
+
+
+def _new_cursor(declaration: RunDeclaration, now: float) -> dict[str, Any]:
+    return {
+        "run_id": declaration.run_id,
+        "rank": declaration.rank,
+        "attempt": declaration.attempt,
+        "session": declaration.session,
+        "next_sequence": 0,
+        "last_step": -1,
+        "updated_at": now,
+        "closed": False,
+        "lost_records": 0,
+        "lost_frames": 0,
+    }
+
+
+def get_run(engine: sa.Engine, run_id: str) -> sa.RowMapping:
+    """The run's row; raises UnknownRunError."""
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).mappings().one_or_none()
+    if row is None:
+        raise UnknownRunError(f"there is no run {run_id[:64]!r} here")
+    return row
