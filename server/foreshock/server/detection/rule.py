@@ -60,8 +60,9 @@ class Verdict:
     """What a rule holds of one subject at one step.
 
     An alert fires once the condition has held for `hold_steps` and resolves once it has been clear
-    for `clear_steps`; a pending one lapses when the condition has not held for `lapse_steps`. `say` gives the reason in plain words with the numbers; it is asked only when
-    an alert changes. `patience_from` restarts the patience (a logged schedule change).
+    for `clear_steps`; a pending one lapses when it has not held for `lapse_steps`. `say` gives the
+    reason in plain words with the numbers; it is asked only when an alert changes. `patience_from`
+    restarts the patience (a logged schedule change).
     """
 
     condition: Condition

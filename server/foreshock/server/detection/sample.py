@@ -81,7 +81,7 @@ def _grid(
     present = np.zeros(values.shape, np.bool_)
     for frame in frames:
         rows = np.searchsorted(steps, frame.steps)
-        places = [columns.place[name] for name in frame.columns]
+        places = np.array([columns.place[name] for name in frame.columns], np.intp)
         values[np.ix_(rows, places)] = frame.values.T
         present[np.ix_(rows, places)] = ~is_missing(frame.values).T
         times[rows] = np.maximum(times[rows], frame.times)

@@ -77,7 +77,10 @@ def final_loss(history: History, context: RunContext, last_step: int) -> float |
 def summarise(
     progress: Progress, sample: Sample | None, history: History, context: RunContext, last_step: int
 ) -> dict[str, Any]:
-    """The JSON of `runs.summary`; a value that was never measured is null, NaN is the word "NaN"."""
+    """What `runs.summary` holds; None was never measured, NaN and Inf are what they are.
+
+    The database's JSON writes non-finite numbers as words.
+    """
     ended = last_step if progress.died_step is None else progress.died_step - 1
     forward = history.latest(Measure.LOG_COMPOSITE_FORWARD, 0)
     backward = history.latest(Measure.LOG_COMPOSITE_BACKWARD, 0)
@@ -104,12 +107,12 @@ def summarise(
 
 
 def _last_values(sample: Sample) -> dict[str, Any]:
-    """The newest values as they are, with non-finite ones in words."""
+    """The newest values as they are, non-finite ones too."""
     values: dict[str, Any] = {}
     for series in ("loss", "grad_norm", "clip_coefficient", "learning_rate"):
         place = sample.columns.scalar(series)
         here = place is not None and bool(sample.present[place])
-        values[series] = jsonable(sample.scalar(series)) if here else None
+        values[series] = sample.scalar(series) if here else None
     gains = layer_gains(sample)
     finite = gains[np.isfinite(gains)]
     if len(finite):
@@ -120,16 +123,11 @@ def _last_values(sample: Sample) -> dict[str, Any]:
     return values
 
 
-def jsonable(value: float | None) -> float | str | None:
-    """A float as JSON can carry it: NaN and the infinities in words."""
-    if value is None or math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _known(value: float) -> float | str | None:
-    return None if math.isnan(value) else jsonable(value)
-
-
-def _exp(log: float) -> float | str | None:
-    return None if math.isnan(log) else jsonable(math.exp(log) if log < 700 else math.inf)
+def _exp(log: float) -> float | None:
+    if math.isnan(log):
+        return None
+    return math.exp(log) if log < 700 else math.inf

@@ -64,9 +64,10 @@ class ExitAmax:
         if moment.step < state.next_test_step:
             return state, SILENT
         told, found = self._look(moment, known)
-        pause = max(1, self.patience.steps(moment.context) // 5)
-        # A rise is tested at every step, so that it fires on time; a flat level now and then
-        state = ExitAmaxState(moment.step + (1 if found else pause))
+        patience = self.patience.steps(moment.context)
+        # A rise is tested often, so that it fires on time; a flat level now and then
+        pause = patience // 20 if found else patience // 5
+        state = ExitAmaxState(moment.step + max(1, pause))
         return state, (self._verdict(moment, told, known[told], found),)
 
     def _look(self, moment: Moment, levels: dict[Measure, float]) -> tuple[Measure, Trend | None]:

@@ -79,8 +79,8 @@ class TimeBomb:
             return self._verdict(moment, Condition.BETWEEN, level, words)
         direction = "forward" if one is Measure.LOG_COMPOSITE_FORWARD else "backward"
         words = (
-            f"The loss still converges ({1 - math.exp(loss.change):.0%} down over {loss.span_steps} steps, now "
-            f"{moment.history.latest(Measure.LOSS, 0):.4g}) while the composite amax {direction} has "
+            f"The loss still converges ({1 - math.exp(loss.change):.0%} down over {loss.span_steps} steps, "
+            f"now {moment.history.latest(Measure.LOSS, 0):.4g}) while the composite amax {direction} has "
             f"reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the loss cannot warn of it."
         )
         return self._verdict(moment, Condition.HOLDS, level, words)
