@@ -18,7 +18,9 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
-from foreshock.dashboards.figures import COMPARE_FIGURES, RUN_FIGURES, gain_map
+from foreshock.dashboards.figures import COMPARE_FIGURES, RUN_FIGURES
+from foreshock.dashboards.figures.gain_map import gain_map
+from foreshock.dashboards.figures.loss import loss
 from foreshock.dashboards.pages import STATIC_DIR, plotly_bundle, render
 from foreshock.dashboards.recording import Recording
 from foreshock.wire.readings import AlertMark, GroupSeries, SeedSeries, Window
@@ -144,11 +146,16 @@ class Run:
             "last_step": self.step,
             "summary": {
                 "loss": values.get("loss"),
-                "worst_gain": gain,
+                "composite_forward": gain,
                 "worst_layer": layer,
+                "first_critical_step": next(
+                    (a["fired_step"] for a in self.alerts if a["severity"] == "critical"), None
+                ),
                 "headroom_bits": values.get("headroom_bits"),
             },
-            "last_alert": last and {**last, "step": last["fired_step"]},
+            "last_alert": last,
+            "num_alerts": {"firing": len(self.alerts)},
+            "cursors": [],
         }
 
 
@@ -205,7 +212,6 @@ class World:
         run = self.runs[run_id]
         alert = {
             "run_id": run_id,
-            "run_name": run.name,
             "alert_id": len(run.alerts) + 1,
             "project": "depth",
             "attempt": 0,
@@ -258,7 +264,7 @@ def full_world() -> World:
     for run_id, at in (("hc-0", 92), ("hc-1", 95), ("hc-2", 90)):
         world.alert(
             run_id,
-            "layer0_spread",
+            "canary_spread",
             "warning",
             at - 22,
             reason="Layer 0 left its band first, 12 layers followed.",
@@ -320,7 +326,7 @@ def verdict() -> dict[str, Any]:
         "p_value": 0.0021,
         "effect": 41.0,
         "interval": [3.1, 540.0],
-        "weak": True,
+        "is_weak": True,
     }
     return {
         "state": "undecided",
@@ -462,6 +468,8 @@ def _figures(app: FastAPI, world: World) -> None:
         window, reader = Window(start, stop, buckets), run_of(world, run_id).reader()
         if name == "gain_map" and series:
             return gain_map(reader, window, series=series)
+        if name == "loss":
+            return loss(reader, window, log_y=log_y)
         return RUN_FIGURES[name](reader, window)
 
     @app.get("/api/v1/compare/figures/{name}")

@@ -38,4 +38,4 @@ RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
 
 COMPARE_FIGURES: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"seeds": seeds, "timelines": timelines}
 
-__all__ = ["COMPARE_FIGURES", "RUN_FIGURES", "Figure", "RunFigure", "Theme", "colours", "gain_map", "resolve"]
+__all__ = ["COMPARE_FIGURES", "RUN_FIGURES", "Figure", "RunFigure", "Theme", "colours", "resolve"]

@@ -37,6 +37,9 @@ class Drawing:
 
     def figure(self, **layout: Any) -> Figure:
         """The finished plotly figure; `layout` adds to and overrides the common layout."""
+        span = _span(self.traces)
+        if span and layout["xaxis"].get("title", {}).get("text") == "step":
+            layout["xaxis"] = {"range": span} | layout["xaxis"]
         return {
             "data": self.traces,
             "layout": _common()
@@ -49,6 +52,19 @@ class Drawing:
         table = {"columns": list(self.table.columns), "rows": [list(row) for row in self.table.rows]}
         empty = not any(_has_points(trace) for trace in self.traces)
         return {"meta": {"title": self.title, "reading": self.reading, "empty": empty, "table": table}}
+
+
+def _span(traces: list[Trace]) -> list[float]:
+    """From the first to the last step drawn, so that all figures of a run stand step above step."""
+    ends = [(min(places), max(places)) for trace in traces if (places := _places(trace))]
+    if not ends:
+        return []
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return [low, high] if low < high else [low - 0.5, high + 0.5]
+
+
+def _places(trace: Trace) -> list[float]:
+    return [place for place in trace.get("x") or () if place is not None]
 
 
 def _has_points(trace: Trace) -> bool:

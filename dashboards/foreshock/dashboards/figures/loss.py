@@ -20,14 +20,17 @@ from foreshock.dashboards.figures.marks import (
     visible,
 )
 from foreshock.dashboards.figures.numbers import words
-from foreshock.wire.readings import RunReader, SeriesBuckets, Window
+from foreshock.dashboards.figures.scale import log_axis
+from foreshock.wire.readings import FloatArray, RunReader, SeriesBuckets, Window
 
 
 def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
     """The loss, mean of each bucket with its extremes; alerts stand as vertical lines."""
     drawing = Drawing("Loss", "No loss has been logged yet.")
     alerts = visible(reader.alerts(), window)
+    shown: list[FloatArray] = []
     for buckets in reader.series(("loss",), bounded(window)):
+        shown += [buckets.minimum, buckets.maximum]
         drawing.traces += envelope(buckets, Style(), log=log_y)
         drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "loss", log=log_y)))
         mark_broken(drawing, x_of(buckets), kinds_of(buckets), "loss")
@@ -38,7 +41,10 @@ def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
     drawing.shapes += alert_lines(alerts)
     drawing.annotations += alert_labels(alerts)
     return drawing.figure(
-        xaxis=step_axis(), yaxis=value_axis("nat", log=log_y), yaxis9=mark_axis(), showlegend=False
+        xaxis=step_axis(),
+        yaxis=log_axis("nat", shown) if log_y else value_axis("nat"),
+        yaxis9=mark_axis(),
+        showlegend=False,
     )
 
 

@@ -26,6 +26,11 @@ def severity_symbol(severity: str) -> str:
     return _SYMBOLS.get(severity, "circle")
 
 
+def rule_words(rule: str) -> str:
+    """A rule's name as words."""
+    return rule.replace("_", " ")
+
+
 def marked_step(alert: AlertMark) -> int:
     """Where an alert stands on the axis: the step it fired, or opened while it is pending."""
     return alert.opened_step if alert.fired_step is None else alert.fired_step
@@ -75,7 +80,9 @@ def alert_markers(alerts: Sequence[AlertMark]) -> list[Trace]:
             "yaxis": "y9",
             "x": [marked_step(alert) for alert in alerts],
             "y": [1.0] * len(alerts),
-            "text": [f"<b>{plain(alert.rule)}</b><br>{wrapped(alert.reason)}" for alert in alerts],
+            "text": [
+                f"<b>{plain(rule_words(alert.rule))}</b><br>{wrapped(alert.reason)}" for alert in alerts
+            ],
             "hovertemplate": "%{text}<extra></extra>",
             "cliponaxis": False,
             "showlegend": False,
@@ -108,7 +115,7 @@ def alert_labels(alerts: Sequence[AlertMark], most: int = 3) -> list[dict[str, A
             "bgcolor": role("surface"),
             "borderpad": 1,
             "opacity": 0.92,
-            "text": f"{plain(alert.rule, 28)} <b>{marked_step(alert):,}</b>",
+            "text": f"{plain(rule_words(alert.rule), 28)} <b>{marked_step(alert):,}</b>",
             "font": {"size": 11, "color": severity_colour(alert.severity)},
         }
         for row, alert in enumerate(sorted(list(firsts.values())[:most], key=marked_step))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foreshock.dashboards.figures.frame import Drawing, Figure, Table, Trace, axis, step_axis
-from foreshock.dashboards.figures.marks import marked_step, severity_colour, severity_symbol
+from foreshock.dashboards.figures.marks import marked_step, rule_words, severity_colour, severity_symbol
 from foreshock.dashboards.figures.numbers import plain, wrapped
 from foreshock.dashboards.figures.palette import role
 from foreshock.wire.readings import AlertMark
@@ -23,25 +23,39 @@ def timelines(runs: Mapping[str, Sequence[AlertMark]], last_steps: Mapping[str, 
         drawing.traces.append(_tracks(names, ends))
     for severity in _ORDER:
         drawing.traces += _severity(names, runs, ends, severity)
+    drawing.annotations += _names(names)
     drawing.table = _table(names, runs)
     drawing.reading = _reading(names, runs) if names else drawing.reading
     return drawing.figure(
         hovermode="closest",
-        height=max(150, 90 + 26 * len(names)),
+        height=100 + 38 * len(names),
+        margin={"l": 12, "r": 14, "t": 30, "b": 42},
         xaxis=step_axis(rangemode="tozero"),
         yaxis=_rows(names),
     )
 
 
 def _rows(names: list[str]) -> dict[str, Any]:
-    return axis(
-        fixedrange=True,
-        tickmode="array",
-        tickvals=list(range(len(names))),
-        ticktext=[plain(name, 28) for name in names],
-        range=[len(names) - 0.4, -0.6],
-        showgrid=False,
-    )
+    return axis(fixedrange=True, visible=False, range=[len(names) - 0.5, -0.75])
+
+
+def _names(names: list[str]) -> list[dict[str, Any]]:
+    """Each run's name above its row, where even a narrow screen has room for it."""
+    return [
+        {
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": row,
+            "yref": "y",
+            "yanchor": "bottom",
+            "yshift": 6,
+            "showarrow": False,
+            "text": plain(name, 44),
+            "font": {"size": 11.5, "color": role("ink")},
+        }
+        for row, name in enumerate(names)
+    ]
 
 
 def _ends(runs: Mapping[str, Sequence[AlertMark]], last_steps: Mapping[str, int]) -> dict[str, int]:
@@ -120,7 +134,7 @@ def _severity(
 
 
 def _hover(name: str, alert: AlertMark) -> str:
-    head = f"<b>{plain(alert.rule)}</b> at step {marked_step(alert):,}"
+    head = f"<b>{plain(rule_words(alert.rule))}</b> at step {marked_step(alert):,}"
     return f"{head}<br>{plain(name)}<br>{wrapped(alert.reason)}"
 
 

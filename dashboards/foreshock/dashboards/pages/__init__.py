@@ -4,6 +4,8 @@ A page is the same for every run; its modules read the address and fetch what th
 `/api/v1`. So nothing a run is called can meet the template, and pages can be cached.
 """
 
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +31,18 @@ def render(page: str, **context: Any) -> str:
     """
     if page not in PAGES:
         raise UnknownPageError(f"no page is called {page!r}; pages are {', '.join(PAGES)}")
-    return _templates.get_template(f"{page}.html").render(page=page, **context)
+    return _templates.get_template(f"{page}.html").render(
+        page=page, plotly_version=_plotly_version(), **context
+    )
+
+
+@cache
+def _plotly_version() -> str:
+    """The version that the address of plotly.js names, so that browsers may keep the file for good."""
+    try:
+        return version("plotly")
+    except PackageNotFoundError:
+        return "0"
 
 
 def plotly_bundle() -> Path:

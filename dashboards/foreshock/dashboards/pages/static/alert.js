@@ -42,9 +42,11 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
 }
 
 function linkOf(alert) {
-  if (String(alert.run_id).startsWith("group:")) return element("span", { class: "when" }, alert.run_id);
-  const name = alert.run_name ?? alert.run_id;
-  return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, name);
+  if (String(alert.run_id).startsWith("group:")) {
+    const where = `/compare?project=${encodeURIComponent(alert.project)}`;
+    return element("a", { href: where }, `${alert.project}: ${alert.run_id.split("/").at(-1)}`);
+  }
+  return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, alert.name ?? alert.run_id);
 }
 
 function acknowledgement(alert) {

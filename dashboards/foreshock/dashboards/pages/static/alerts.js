@@ -11,6 +11,7 @@ import { View } from "./view.js";
 const PAGE = 50;
 const NAMES = ["state", "severity", "project"];
 
+const names = new Map();
 const view = new View();
 const filters = byId("filters");
 let shown = PAGE;
@@ -24,6 +25,14 @@ function offerProjects(alerts) {
       select.append(element("option", { value: project }, project));
     }
   }
+}
+
+// Alerts name runs by their ids; people know them by name.
+async function learnNames(alerts) {
+  const unknown = alerts.some((alert) => !names.has(alert.run_id) && !alert.run_id.startsWith("group:"));
+  if (!unknown) return;
+  const { runs } = await get("runs", { limit: 500 });
+  for (const run of runs) names.set(run.run_id, run.name);
 }
 
 function showEmpty(total) {
@@ -43,12 +52,14 @@ async function load() {
     const { alerts, total } = await get("alerts", { ...asked, limit: shown });
     offerProjects(alerts);
     readFilters();
+    await learnNames(alerts);
+    const named = alerts.map((alert) => ({ ...alert, name: names.get(alert.run_id) }));
     const options = { runLink: true, onAcknowledged: () => pulse.beat() };
-    reconcile(byId("alerts"), alerts, (alert) => `${alert.run_id}/${alert.alert_id}`, (alert) => alertCard(alert, options));
+    reconcile(byId("alerts"), named, (alert) => `${alert.run_id}/${alert.alert_id}`, (alert) => alertCard(alert, options));
     showEmpty(total);
     byId("more").hidden = alerts.length >= total;
     const firing = alerts.filter((alert) => alert.state === "firing").length;
-    setText(byId("tally"), total ? `${whole(total)} shown, ${firing} firing` : "");
+    setText(byId("tally"), total ? `${whole(total)} in all, ${whole(firing)} of those shown firing` : "");
   });
 }
 

@@ -22,7 +22,6 @@ export class Chart {
     this.visible = false;
     this.stale = true;
     this.figure = null;
-    this.log = false;
     this.abort = null;
     this.box = card.querySelector(".plot");
     this.note = card.querySelector(".plot-note");
@@ -104,7 +103,7 @@ export class Chart {
     if (this.card.dataset.shape === "steps" && start !== null && stop !== null) {
       layout.xaxis = { ...layout.xaxis, range: [start, stop], autorange: false };
     }
-    if (this.log) layout.yaxis = { ...layout.yaxis, type: "log" };
+    layout.xaxis.uirevision = `${start} ${stop}`;
     if (COARSE.matches) layout.dragmode = false;
     if (layout.height) this.area.style.height = `${layout.height}px`;
   }

@@ -60,7 +60,7 @@ function groupings() {
 }
 
 async function loadChoices() {
-  const { runs: all } = await get("runs", { limit: 200 });
+  const { runs: all } = await get("runs", { limit: 500 });
   fill("project", [...new Set(all.map((run) => run.project))], []);
   const project = choices.elements.project.value;
   runs = all.filter((run) => run.project === project);
@@ -82,7 +82,7 @@ function showVerdict(verdict) {
   setText(byId("verdict-word"), word);
   setText(byId("verdict-sentence"), SENTENCES[verdict.state] ?? "");
   byId("reasons").replaceChildren(...list("Why", verdict.reasons));
-  byId("missing").replaceChildren(...list("Still missing", verdict.missing));
+  byId("missing").replaceChildren(...list("Still missing", verdict.missing), ...list("To be told", verdict.notes));
 }
 
 function list(title, items) {
@@ -100,7 +100,7 @@ function testRow([name, test]) {
     element("td", { class: "num", "data-label": "p" }, number(test.p_value)),
     element("td", { class: "num", "data-label": "Effect" }, gain(test.effect)),
     element("td", { class: "num", "data-label": "Interval" }, interval),
-    element("td", { "data-label": "Evidence" }, test.weak ? "weak: few seeds" : "full"),
+    element("td", { "data-label": "Evidence" }, (test.is_weak ?? test.weak) ? "weak: few seeds" : "full"),
   );
 }
 

@@ -54,7 +54,23 @@ export function ago(time) {
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
+// The rules of the documents by the names people know them by; any other rule by its own.
+const RULES = {
+  exit_amax: "Exit: Amax keeps rising",
+  exit_stability_tax: "Exit: stability tax",
+  time_bomb: "Time bomb",
+  canary_spread: "Layer 0 moved first",
+  constraint_broken: "Constraint broken",
+  vanishing: "Signal vanishing",
+  nonfinite: "Not finite",
+  headroom_running_out: "Headroom running out",
+  loss_spike: "Loss spike",
+  heartbeat_lost: "Heartbeat lost",
+  restart: "Restart",
+};
+
 export function ruleName(rule) {
+  if (Object.hasOwn(RULES, rule)) return RULES[rule];
   const words = String(rule).replace(/[_-]+/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }

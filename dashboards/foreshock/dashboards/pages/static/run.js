@@ -25,6 +25,7 @@ function figureSource(name, shape) {
     const stop = view.step("to");
     const parameters = { start, stop, attempt: view.step("attempt"), buckets: buckets(name) };
     if (name === "gain_map") parameters.series = view.get("map", DEFAULT_MAP);
+    if (name === "loss" && view.get("log") === "1") parameters.log_y = "true";
     return { where: `${WHERE}/figures/${path(name)}`, parameters, start, stop, shape };
   };
 }
@@ -73,8 +74,15 @@ function showHead(run) {
     fact("learning rate", config.learning_rate),
     ...(run.tags ?? []).map((tag) => element("span", {}, `#${tag}`)),
     element("span", {}, `heard ${ago(run.heartbeat_at)}`),
+    lostFrames(run),
   ];
   byId("facts").replaceChildren(...facts.filter(Boolean));
+}
+
+// What a full spool had to drop is never silent.
+function lostFrames(run) {
+  const lost = (run.cursors ?? []).reduce((sum, cursor) => sum + cursor.lost_frames, 0);
+  return lost ? element("span", { class: "off" }, `${whole(lost)} steps lost by a full spool`) : null;
 }
 
 function fact(name, value) {
@@ -91,8 +99,7 @@ function flatten(value, prefix, rows) {
 }
 
 function showConfig(run) {
-  const lost = run.lost_records || run.lost_frames ? [["lost (spool full)", `${run.lost_records ?? 0} records, ${run.lost_frames ?? 0} frames`]] : [];
-  const rows = [["run_id", run.run_id], ["attempt", String(run.attempt)], ["constraint", run.constraint ?? "unknown"], ...lost, ...flatten(run.config, "", [])];
+  const rows = [["run_id", run.run_id], ["attempt", String(run.attempt)], ["constraint", run.constraint ?? "not stated"], ...flatten(run.config, "", [])];
   const build = ([key, text]) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, text));
   reconcile(byId("config").tBodies[0], rows, ([key]) => key, build);
 }
@@ -238,14 +245,11 @@ byId("attempt").addEventListener("change", (event) => {
 });
 byId("log-loss").addEventListener("change", (event) => {
   view.set({ log: event.target.checked ? "1" : null });
-  readView();
+  charts.find((chart) => chart.name === "loss").refresh();
 });
 
 function readView() {
-  const loss = charts.find((chart) => chart.name === "loss");
-  loss.log = view.get("log") === "1";
-  loss.draw();
-  byId("log-loss").checked = loss.log;
+  byId("log-loss").checked = view.get("log") === "1";
   byId("map-series").value = view.get("map", DEFAULT_MAP);
   byId("attempt").value = view.get("attempt");
   showWindow();

@@ -67,13 +67,13 @@ function alertCell(run) {
     "td",
     { class: "whole", "data-label": "Last alert" },
     element("span", words, ruleName(lastAlert.rule)),
-    element("span", { class: "sub" }, `step ${whole(lastAlert.step)}, ${lastAlert.state}`),
+    element("span", { class: "sub" }, `step ${whole(lastAlert.fired_step ?? lastAlert.opened_step)}, ${lastAlert.state}`),
   );
 }
 
 function row(run) {
   const { loss, worstGain, worstLayer, headroom } = summaryOf(run);
-  const where = worstLayer === null ? null : element("span", { class: "sub" }, `layer ${worstLayer}`);
+  const where = worstLayer === null ? null : element("span", { class: "sub" }, `layer ${worstLayer} moves most`);
   return element(
     "tr",
     {},

@@ -53,16 +53,16 @@ export function headroomClass(value) {
 const isOpen = (alert) => alert.state !== "resolved";
 const stepOf = (alert) => alert.fired_step ?? alert.opened_step;
 const earliest = (alerts) => alerts.reduce((first, one) => (first && stepOf(first) <= stepOf(one) ? first : one), null);
-const isNonfinite = (alert) => /non.?finite/i.test(alert.rule);
+const isDeath = (alert) => alert.rule === "nonfinite" && alert.subject === "loss";
 
 // {level, sign, word, sentence}: in ten seconds, is it safe, which layer moves, since when.
 export function healthOf(run, alerts, latest) {
   const values = latest?.values ?? {};
   const loss = toNumber(values.loss);
   const open = alerts.filter(isOpen);
-  const critical = open.filter((alert) => alert.severity === "critical" && alert.state === "firing");
-  const died = (loss !== null && !Number.isFinite(loss)) || open.some(isNonfinite);
-  if (died) return diverged(alerts, latest, loss);
+  const critical = open.filter((alert) => alert.severity === "critical" && alert.state === "firing" && alert.rule !== "heartbeat_lost");
+  const died = (loss !== null && !Number.isFinite(loss)) || open.some(isDeath);
+  if (died) return diverged(run, alerts, latest, loss);
   if (run.state === "crashed") return { level: "dead", sign: "✕", word: "Crashed", sentence: `The run ended with an error after step ${whole(run.last_step)}. ${movement(values)}` };
   if (critical.length) return atRisk(critical, values);
   if (run.state === "lost") return { level: "watch", sign: "?", word: "Contact lost", sentence: `Nothing has been heard since step ${whole(run.last_step)}. Is the process alive? The probe sends what it kept when it comes back.` };
@@ -72,20 +72,15 @@ export function healthOf(run, alerts, latest) {
   return calm(run, open, values);
 }
 
-function diverged(alerts, latest, loss) {
-  const broken = earliest(alerts.filter(isNonfinite));
-  const at = broken ? stepOf(broken) : latest.step;
+function diverged(run, alerts, latest, loss) {
+  const broken = earliest(alerts.filter((one) => isDeath(one) && isOpen(one)));
+  const at = run.summary?.died_step ?? (broken ? broken.opened_step : latest.step);
   const what = loss !== null && !Number.isFinite(loss) ? `The loss is ${number(loss)}` : "Values are not finite";
-  const warned = earliest(alerts.filter((one) => !isNonfinite(one) && one.severity === "critical" && stepOf(one) < at));
+  const warned = earliest(alerts.filter((one) => !isDeath(one) && one.fired_step !== null && one.severity === "critical" && stepOf(one) < at));
   const lead = warned
-    ? ` ${ruleName(warned.rule)} had warned at step ${whole(stepOf(warned))}${on(warned)}, ${whole(at - stepOf(warned))} steps before.`
+    ? ` “${ruleName(warned.rule)}” had warned at step ${whole(stepOf(warned))}, ${whole(at - stepOf(warned))} steps before.`
     : "";
   return { level: "dead", sign: "✕", word: `Diverged at step ${whole(at)}`, sentence: `${what} since step ${whole(at)}.${lead}` };
-}
-
-// Which part an alert is about, where the rule names one.
-function on(alert) {
-  return alert.subject ? ` (${alert.subject})` : "";
 }
 
 function atRisk(critical, values) {
