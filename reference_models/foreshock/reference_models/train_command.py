@@ -1,6 +1,5 @@
 """What `foreshock train` does once its options are read."""
 
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from foreshock.probe import AttachError, Probe, attach
+from foreshock.reference_models import plain_json
+from foreshock.reference_models.corpus import Domain, load_domains
 from foreshock.reference_models.errors import ConfigError, ModelsError
 from foreshock.reference_models.train import StepReport, TrainConfig, TrainResult, train
 from foreshock.reference_models.transformer import ModelConfig
@@ -110,10 +111,13 @@ def run_train(options: TrainOptions, *, as_json: bool) -> int:
         if options.threads:
             torch.set_num_threads(options.threads)
         holder = ProbeHolder(options, config)
+        domains = load_domains(config.data)
         if as_json:
-            result = train(config, attach=holder)
+            result = train(config, attach=holder, domains=domains)
         else:
-            result = _train_with_bar(config, holder)
+            for domain in domains:
+                print(f"text {domain.name}: {len(domain.bytes_k):,} bytes, {domain.origin}", file=sys.stderr)
+            result = _train_with_bar(config, holder, domains)
     except (ModelsError, AttachError, OSError) as error:
         print(f"foreshock train: {error}", file=sys.stderr)
         return 2
@@ -121,13 +125,13 @@ def run_train(options: TrainOptions, *, as_json: bool) -> int:
         print("foreshock train: interrupted", file=sys.stderr)
         return INTERRUPTED
     if as_json:
-        print(json.dumps(summary(config, result, holder.probe)))
+        print(plain_json.dump(summary(config, result, holder.probe)))
     else:
         print(sentence(result))
     return 0
 
 
-def _train_with_bar(config: TrainConfig, holder: ProbeHolder) -> TrainResult:
+def _train_with_bar(config: TrainConfig, holder: ProbeHolder, domains: tuple[Domain, ...]) -> TrainResult:
     columns = (
         TextColumn(f"{config.model.connection} seed {config.seed}"),
         BarColumn(),
@@ -145,7 +149,7 @@ def _train_with_bar(config: TrainConfig, holder: ProbeHolder) -> TrainResult:
             seen = f"loss {report.loss:.3f}  composite gain {gain:.3g}  {1 / report.seconds:.1f} steps/s"
             progress.update(task, completed=report.step + 1, seen=seen)
 
-        return train(config, attach=holder, on_step=show)
+        return train(config, attach=holder, on_step=show, domains=domains)
 
 
 def sentence(result: TrainResult) -> str:
@@ -160,21 +164,15 @@ def sentence(result: TrainResult) -> str:
 
 
 def summary(config: TrainConfig, result: TrainResult, probe: Probe | None) -> dict[str, Any]:
-    """What `--json` prints; a loss that is not finite is a word, as in the collector's API."""
+    """What `--json` prints."""
     return {
         "run_id": probe.run_id if probe else None,
         "page": probe.page if probe else None,
         "state": result.state,
         "steps": len(result.losses),
         "death_step": result.death_step,
-        "final_loss": _json_number(result.final_loss),
-        "last_finite_loss": _json_number(result.last_finite_loss),
+        "final_loss": result.final_loss,
+        "last_finite_loss": result.last_finite_loss,
         "seconds": round(result.seconds, 3),
         "config": config.flat(),
     }
-
-
-def _json_number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -219,11 +219,11 @@ class Transformer(nn.Module):
 def initialise(model: Transformer, seed: int) -> None:
     """Draws weights of standard deviation 1 / sqrt(fan in), the embedding's and phi's as they say.
 
-    Each parameter has a generator of its own, seeded by its name, so that runs with different connections
-    start from the same attention, MLP and embedding weights.
+    Each parameter has a generator of its own, seeded by a hash of seed and name, so that runs with different
+    connections start from the same attention, MLP and embedding weights.
     """
     for name, parameter in model.named_parameters():
-        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
         if name.endswith("phi"):
             parameter.normal_(std=model.config.connection_config.phi_std, generator=generator)
         elif name == "embedding.weight":
