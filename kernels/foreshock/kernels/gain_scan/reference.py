@@ -14,7 +14,7 @@ from torch import Tensor
 from foreshock.kernels.errors import ShapeError
 
 MAX_STREAMS: Final = 8
-# 2^9 = 512th powers leave at most 0.48 / 512 between values that squaring cannot part (README).
+# 2^9 = 512th powers leave at most 0.49 / 512 between values that squaring cannot part (README).
 NUM_SQUARINGS: Final = 9
 # Between normalisations a product of factors with largest entry 1 stays within 8^4 above and, for matrices
 # whose entries span less than nine decades, above float32's smallest number.

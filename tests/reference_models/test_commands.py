@@ -1,0 +1,97 @@
+"""The command line: one-line errors, one JSON object, a run that a collector could read."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from foreshock.cli import build_app
+
+SMALL = ["--blocks", "1", "--width", "32", "--context", "16", "--steps", "4", "--batch-size", "2"]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A user's own text."""
+    (tmp_path / "own.txt").write_text("to and fro " * 50)
+    return tmp_path / "own.txt"
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(build_app(), ["train", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_json_is_one_object_with_the_whole_configuration(text: Path, tmp_path: Path) -> None:
+    options = ["--connection", "hc", "--data", f"own={text}", "--mode", "offline", "--seed", "3"]
+    code, out, _ = run(*SMALL, *options, "--directory", str(tmp_path), "--run-id", "own-run", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert (report["run_id"], report["state"], report["steps"]) == ("own-run", "finished", 4)
+    assert report["death_step"] is None
+    assert report["final_loss"] == report["last_finite_loss"] > 0
+    assert {"connection": "hc", "num_streams": 4, "seed": 3, "clip_threshold": 1.0}.items() <= report[
+        "config"
+    ].items()
+    assert (tmp_path / "runs" / "own-run").is_dir()
+
+
+def test_the_probe_changes_no_bit_of_the_training(text: Path, tmp_path: Path) -> None:
+    reports = []
+    for mode in ("offline", "disabled"):
+        options = ["--data", str(text), "--mode", mode, "--directory", str(tmp_path / mode), "--json"]
+        reports.append(json.loads(run(*SMALL, "--precision", "fp16", *options)[1]))
+    assert reports[0]["final_loss"] == reports[1]["final_loss"]
+
+
+def test_people_see_the_text_and_how_it_ended(text: Path) -> None:
+    code, out, err = run(*SMALL, "--data", str(text), "--mode", "disabled")
+    assert code == 0
+    assert "finished: 4 steps" in out
+    assert "text own: 550 bytes" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--connection", "hx"], "connection is 'hx'; choose one of residual, hc, mhc"),
+        (["--precision", "fp8"], "choose one of fp32, bf16, fp16"),
+        (["--streams", "0"], "num_streams is 0; give 1 to 8"),
+        (["--connection", "residual", "--streams", "4"], "residual connection has 1 stream"),
+        (["--width", "33"], "multiple of 32"),
+        (["--lr", "nan"], "learning_rate is nan"),
+        (["--clip", "-1"], "0 to switch clipping off"),
+        (["--threads", "0"], "threads is 0; give 1 or more"),
+        (["--device", "abacus"], "give cpu, cuda or cuda:N"),
+        (["--data", "/nowhere/at/all"], "/nowhere/at/all does not exist; give a file or a folder"),
+        (["--mode", "loud"], "allowed are 'online', 'offline' and 'disabled'"),
+    ],
+)
+def test_what_is_given_wrongly_is_told_in_one_line(text: Path, arguments: list[str], words: str) -> None:
+    given = [] if "--data" in arguments else ["--data", str(text)]
+    mode = [] if "--mode" in arguments else ["--mode", "disabled"]
+    code, out, err = run(*SMALL, *given, *mode, "--json", *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("foreshock train: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_text_shorter_than_a_context_is_told_in_one_line(text: Path) -> None:
+    code, _, err = run(
+        "--blocks", "1", "--context", "600", "--data", str(text), "--mode", "disabled", "--json"
+    )
+    assert code == 2
+    assert "needs at least 601: give more text or a shorter --context" in err
+
+
+def test_a_missing_cuda_device_is_told(text: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    code, _, err = run(*SMALL, "--data", str(text), "--device", "cuda", "--json")
+    assert code == 2
+    assert "PyTorch sees no CUDA device here; give --device cpu" in err
