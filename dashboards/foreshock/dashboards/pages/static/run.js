@@ -133,13 +133,14 @@ function showVitals(run, latest) {
   const layer = worstOf(layerGains(values));
   const loss = toNumber(values.loss);
   const step = latest?.step ?? run.last_step;
-  const left = run.state === "running" && run.total_steps ? remaining(run, values, step) : "";
+  const layerMoves = layer !== null && Number.isFinite(layer.value);
+  const left = run.state === "running" && run.total_steps && !(loss !== null && !Number.isFinite(loss)) ? remaining(run, values, step) : "";
   const headroom = toNumber(values.headroom_bits);
   byId("vitals").replaceChildren(
     vital("Step", step < 0 ? "–" : whole(step), [run.total_steps ? `of ${whole(run.total_steps)}` : "", left].filter(Boolean).join(", ")),
     vital("Loss", number(loss), "nat", loss !== null && !Number.isFinite(loss) ? "off" : ""),
-    vital("Worst composite gain", composite ? gain(composite.value) : "–", composite ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
-    vital("Layer that moves most", layer ? `layer ${layer.layer}` : "–", layer ? `gain ${gain(layer.value)}` : ""),
+    vital("Worst composite gain", composite ? gain(composite.value) : "–", composite && Number.isFinite(composite.value) ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
+    vital("Layer that moves most", layerMoves ? `layer ${layer.layer}` : "–", layerMoves ? `gain ${gain(layer.value)}` : ""),
     vital("Gradient norm", number(values.grad_norm), values.clip_coefficient === undefined ? "" : `clipping leaves ${share(values.clip_coefficient)}`),
     vital("Headroom", bits(headroom), headroom === null ? "" : "until the stream overflows", headroomClass(headroom) === "none" ? "" : headroomClass(headroom)),
   );
