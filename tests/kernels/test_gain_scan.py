@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from foreshock.kernels import ShapeError, composite_gains, layer_gains, norm_two
 from numpy.typing import NDArray
+
+from foreshock.kernels import ShapeError, composite_gains, layer_gains, norm_two
 
 Matrix = NDArray[np.float64]
 

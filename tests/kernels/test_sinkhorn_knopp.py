@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from foreshock.kernels import Convention, OptionError, ShapeError, sinkhorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from foreshock.kernels import Convention, OptionError, ShapeError, sinkhorn
 
 
 def exp_domain(logits: NDArray[np.float64], num_iterations: int, convention: str) -> NDArray[np.float64]:
