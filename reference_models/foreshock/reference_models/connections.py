@@ -129,7 +129,7 @@ class ManifoldMixing(nn.Module):
         if n == 1:
             return pre_BSn, post_BSn, flat_BSX.new_ones(()).expand(*shape, 1, 1)
         logits = self.gates[2] * raw[..., num_gates:] + self.bias[num_gates:]
-        res_BSnn = sinkhorn(logits.unflatten(-1, (n, n)), num_iterations=self.iterations)
+        res_BSnn = sinkhorn(logits.reshape(*shape, n, n), num_iterations=self.iterations)
         return pre_BSn, post_BSn, res_BSnn
 
 
@@ -161,7 +161,7 @@ class StreamConnection(nn.Module):
         wide_BSnC = x_BSnC.float()
         in_BSC = (pre_BSn.unsqueeze(-2) @ wide_BSnC).squeeze(-2)
         out_BSC: Tensor = self.sublayer(in_BSC)
-        mixed_BSnC = res_BSnn @ wide_BSnC + post_BSn.unsqueeze(-1) * out_BSC.unsqueeze(-2)
+        mixed_BSnC: Tensor = res_BSnn @ wide_BSnC + post_BSn.unsqueeze(-1) * out_BSC.unsqueeze(-2)
         return mixed_BSnC.to(x_BSnC.dtype)
 
 

@@ -1,7 +1,8 @@
 """Real text without a download: the Python standard library's sources and its documentation.
 
 A domain is a named run of bytes. `code` is the standard library's sources, `prose` its documentation
-topics and docstrings; a user's own files or folders are further domains. The same Python gives the same bytes.
+topics and docstrings; a user's own files or folders are further domains. The same Python gives the same
+bytes.
 """
 
 import ast

@@ -7,7 +7,7 @@ them. A sub-layer is one attention or one MLP, so a block is two layers.
 
 import zlib
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -54,23 +54,26 @@ class ModelConfig:
     @classmethod
     def sized(
         cls,
-        connection: ConnectionName,
+        connection: str,
         num_blocks: int = 12,
         *,
         width: int | None = None,
         context: int | None = None,
         num_streams: int | None = None,
-        precision: Precision = "fp32",
+        precision: str = "fp32",
     ) -> "ModelConfig":
-        """A model of `num_blocks` blocks; what is not given follows: 12 blocks make width and context 256."""
+        """A model of `num_blocks` blocks; what is not given follows: 12 blocks make width and context 256.
+
+        Raises ConfigError for what cannot be, unknown names too.
+        """
         derived = 64 * max(1, -(-num_blocks // 3))
         return cls(
-            connection=connection,
+            connection=cast(ConnectionName, connection),
             num_blocks=num_blocks,
-            width=width or derived,
-            context=context or derived,
-            num_streams=num_streams or (1 if connection == "residual" else 4),
-            precision=precision,
+            width=derived if width is None else width,
+            context=derived if context is None else context,
+            num_streams=num_streams if num_streams is not None else (1 if connection == "residual" else 4),
+            precision=cast(Precision, precision),
         )
 
     def __post_init__(self) -> None:

@@ -139,7 +139,7 @@ def _both_directions(H_LTnn: Tensor) -> Tensor:
 
 
 def _scan(factors_LnnD: Tensor) -> tuple[Tensor, Tensor]:
-    """Running products F_l .. F_0 as matrices of largest entry near 1 and the logarithm [L, D] of their scale."""
+    """Running products F_l .. F_0: matrices of largest entry near 1, and log scales [L, D]."""
     tiny = torch.finfo(factors_LnnD.dtype).tiny
     factor_scale_LD = factors_LnnD.abs().amax((1, 2)).clamp_min_(tiny)
     factors_LnnD = factors_LnnD / factor_scale_LD[:, None, None]
@@ -164,7 +164,7 @@ def _multiply(A_nnX: Tensor, B_nnX: Tensor, *, out: Tensor) -> None:
 
 
 def _norm_two(M_nnX: Tensor) -> Tensor:
-    """Largest singular value over the two leading axes, scaled so that squares neither overflow nor vanish."""
+    """Largest singular value over the two leading axes, scaled so that no square overflows or vanishes."""
     tiny = torch.finfo(M_nnX.dtype).tiny
     scale_X = M_nnX.abs().amax((0, 1)).clamp_min_(tiny)
     M_nnX = (M_nnX / scale_X).contiguous()
