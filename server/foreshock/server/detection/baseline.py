@@ -1,0 +1,51 @@
+"""What a noisy falling series would be now if nothing had happened, and how noisy it is.
+
+A robust line through the medians of both halves of a window: a plain median lags a falling curve.
+The noise is the MAD of differences, over sqrt 2. Outliers are kept out by whoever asks.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+StepArray = NDArray[np.int64]
+
+MAD_TO_SIGMA: Final = 1.4826
+# A series that repeats itself bit by bit has no noise; a thousandth of its level is assumed then
+LEAST_RELATIVE_NOISE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The expected value and the standard deviation around it."""
+
+    level: float
+    noise: float
+
+    def z(self, value: float) -> float:
+        """By how many standard deviations `value` is above."""
+        return (value - self.level) / self.noise
+
+    def excess(self, value: float) -> float:
+        """By which share of the level `value` is above."""
+        return (value - self.level) / max(abs(self.level), 1e-12)
+
+
+def baseline(steps: StepArray, values: FloatArray, at_step: int) -> Baseline:
+    """The baseline at `at_step` from at least four earlier samples [k]."""
+    half = len(values) // 2
+    early, late = float(np.median(values[:half])), float(np.median(values[half:]))
+    early_step, late_step = float(np.median(steps[:half])), float(np.median(steps[half:]))
+    slope = (late - early) / max(late_step - early_step, 1.0)
+    level = late + slope * (at_step - late_step)
+    if slope < 0:
+        # A falling curve flattens; a line through it must not promise less than the lowest quarter
+        level = max(level, float(np.quantile(values[half:], 0.25)))
+    differences = np.diff(values)
+    spread = float(np.median(np.abs(differences - np.median(differences))))
+    noise = MAD_TO_SIGMA * spread / math.sqrt(2)
+    return Baseline(level, max(noise, LEAST_RELATIVE_NOISE * abs(level), 1e-12))

@@ -1,0 +1,123 @@
+"""One run as its judge holds it: detector, position in the log, absent ranks, schedule changes to come."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import zstandard
+
+from foreshock.server.alerts.life import Transition
+from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.detector import Detector
+from foreshock.server.detection.sample import Sample
+from foreshock.server.detection.watermark import Absence, Waiting
+
+STATE_VERSION: Final = 1
+
+
+class ScheduleChange(msgspec.Struct, frozen=True, order=True):
+    """A logged `schedule` event.
+
+    It takes effect at `step`: its own, or the first after what its rank had sent before it, so that
+    no way of cutting the log into turns can change what it explains.
+    """
+
+    step: int
+    rank: int
+    sequence: int
+    what: str
+
+
+class CaseState(msgspec.Struct, frozen=True):
+    """A case as it is stored."""
+
+    version: int
+    attempt: int
+    position: int
+    is_closed: bool
+    absences: tuple[Absence, ...]
+    changes: list[ScheduleChange]
+    next_sequences: dict[int, int]
+    detector: bytes
+
+
+class Case:
+    """One attempt of one run, judged up to `position`."""
+
+    def __init__(self, attempt: int, context: RunContext) -> None:
+        self.attempt = attempt
+        self.detector = Detector(context)
+        self.position = -1
+        self.is_closed = False
+        self.absences: tuple[Absence, ...] = ()
+        self.waiting = Waiting()
+        self.next_sequences: dict[int, int] = {}
+        self._changes: list[ScheduleChange] = []
+
+    def note_changes(self, changes: Sequence[ScheduleChange], next_sequences: dict[int, int]) -> None:
+        """Takes schedule changes that were found in the log."""
+        self._changes = sorted([*self._changes, *changes])
+        self.next_sequences = next_sequences
+
+    def advance(self, samples: Sequence[Sample], upto: int) -> list[Transition]:
+        """Judges all samples up to a watermark, each schedule change in its place."""
+        transitions: list[Transition] = []
+        start = 0
+        for end, sample in enumerate(samples):
+            due = [change for change in self._changes if change.step <= sample.step]
+            if due:
+                transitions += self.detector.judge(samples[start:end])
+                start = end
+                for change in due:
+                    self.detector.note_schedule(change.step, change.what)
+                self._changes = self._changes[len(due) :]
+        transitions += self.detector.judge(samples[start:])
+        self.position = max(self.position, upto)
+        self.is_closed = self.is_closed and not samples
+        return transitions
+
+    def end(self, state: str) -> list[Transition]:
+        """The end of the run: what stays open is its last word, the rest resolves.
+
+        Pending alerts lapse. Of a finished run critical alerts that fire stay, so that lists go on
+        showing how it ended; of a crashed one all that fire stay.
+        """
+        self.is_closed = True
+        over = [
+            one
+            for one in self.detector.lives
+            if one.state == "pending" or (state == "finished" and one.severity != "critical")
+        ]
+        return self.detector.close(over, f"The run has {state} at step {self.detector.judged_step}.")
+
+    def supersede(self, attempt: int) -> list[Transition]:
+        """A new attempt: everything open resolves, since it was about the old one."""
+        reason = f"Attempt {attempt} of the run has begun; it is judged afresh."
+        return self.detector.close(self.detector.lives, reason)
+
+    def pack(self) -> bytes:
+        """The case as bytes, compressed."""
+        state = CaseState(
+            STATE_VERSION,
+            self.attempt,
+            self.position,
+            self.is_closed,
+            self.absences,
+            self._changes,
+            self.next_sequences,
+            self.detector.state(),
+        )
+        return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
+
+    @classmethod
+    def unpack(cls, data: bytes, context: RunContext) -> "Case":
+        """The inverse of `pack`."""
+        state = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data), type=CaseState)
+        case = cls(state.attempt, context)
+        case.detector.restore(state.detector)
+        case.position = state.position
+        case.is_closed = state.is_closed
+        case.absences = state.absences
+        case.next_sequences = state.next_sequences
+        case._changes = state.changes
+        return case

@@ -1,0 +1,112 @@
+"""Trend tests on a run's history, bounded in cost, with the words that reasons share."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.rule import Moment
+from foreshock.server.detection.trend import FloatArray, StepArray, Trend, trend
+
+LOGARITHMIC = frozenset({Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD})
+
+
+@dataclass(frozen=True, slots=True)
+class TrendTest:
+    """When a series counts as moving.
+
+    The window and its halves are looked at, down to the shortest that a rule allows, the p-value
+    shared among them: seen over a long window, a bend from flat to steep looks like serial
+    correlation and the corrected test holds back, though the steep part alone leaves no doubt.
+
+    window_steps: how far back it looks, never over a logged schedule change.
+    min_samples: windows with fewer say nothing; 8 in order have an exact p of 2.5e-5.
+    max_samples: longer windows are thinned evenly, which bounds the cost.
+    p_value: one-sided, Mann-Kendall with the Hamed-Rao correction.
+    min_change: least change over a window, as a share (0.1 is 10 %): significant is not yet much.
+    """
+
+    window_steps: int = 200
+    min_samples: int = 8
+    max_samples: int = 100
+    p_value: float = 1e-3
+    min_change: float = 0.1
+
+    def rise(
+        self, moment: Moment, measure: Measure, shortest_steps: int, in_logs: bool = True
+    ) -> Trend | None:
+        """The longest window in which the measure (its logarithm) rises, None where none does."""
+        return self._find(moment, measure, 1, shortest_steps, in_logs)
+
+    def fall(
+        self, moment: Moment, measure: Measure, shortest_steps: int, in_logs: bool = True
+    ) -> Trend | None:
+        """The longest window in which the measure (its logarithm) falls, None where none does."""
+        return self._find(moment, measure, -1, shortest_steps, in_logs)
+
+    def look(self, moment: Moment, measure: Measure) -> Trend | None:
+        """The trend of a positive measure's logarithm over the whole window, None with too few samples."""
+        steps, values = self._window(moment, measure, True)
+        return None if len(values) < self.min_samples else self._trend(steps, values)
+
+    def _find(
+        self, moment: Moment, measure: Measure, sign: int, shortest_steps: int, in_logs: bool
+    ) -> Trend | None:
+        steps, values = self._window(moment, measure, in_logs)
+        windows = _halves(self.window_steps, shortest_steps)
+        base = math.e if in_logs else 2.0
+        least = math.log1p(self.min_change) / math.log(base)
+        seen = 0
+        for window in windows:
+            start = int(np.searchsorted(steps, moment.step - window))
+            if len(steps) - start in (seen, 0):
+                continue
+            seen = len(steps) - start
+            # Cheap before dear: the ends of a window that moves differ by what it must have moved
+            if seen < self.min_samples or sign * _ends(values[start:]) < least / 2:
+                continue
+            found = self._trend(steps[start:], values[start:])
+            p_value = found.p_rising if sign > 0 else found.p_falling
+            if p_value < self.p_value / len(windows) and sign * found.change >= least:
+                return found
+        return None
+
+    def _window(self, moment: Moment, measure: Measure, in_logs: bool) -> tuple[StepArray, FloatArray]:
+        steps, values = moment.history.since(measure, moment.since_schedule(self.window_steps))
+        if not in_logs or measure in LOGARITHMIC:
+            return steps, values
+        positive = values > 0
+        return steps[positive], np.log(values[positive])
+
+    def _trend(self, steps: StepArray, values: FloatArray) -> Trend:
+        stride = -(-len(values) // self.max_samples)
+        # Counted from the end, so that the newest sample always takes part
+        return trend(steps[::-1][::stride][::-1], values[::-1][::stride][::-1])
+
+
+def _halves(window_steps: int, shortest_steps: int) -> list[int]:
+    windows = [window_steps]
+    while windows[-1] // 2 >= max(shortest_steps, 2):
+        windows.append(windows[-1] // 2)
+    return windows
+
+
+def _ends(values: FloatArray) -> float:
+    """Median of the last quarter less that of the first."""
+    quarter = max(1, len(values) // 4)
+    return float(np.median(values[-quarter:]) - np.median(values[:quarter]))
+
+
+def per_step(found: Trend) -> str:
+    """A trend of logarithms in words: factor a step, span, p-value."""
+    p_value = min(found.p_rising, found.p_falling)
+    return (
+        f"x{math.exp(found.slope):.4g} a step over the last {found.span_steps} steps "
+        f"({found.num_samples} samples, Mann-Kendall p = {p_value:.1g})"
+    )
+
+
+def doubling(found: Trend) -> str:
+    """How long a rise of logarithms takes to double."""
+    return f"doubling every {math.log(2) / found.slope:.0f} steps"

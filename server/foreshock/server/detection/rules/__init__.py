@@ -1,0 +1,40 @@
+"""The documents' rules, one a file, all on by default. Thresholds and sources: ../README.md."""
+
+from foreshock.server.detection.rule import AnyRule
+from foreshock.server.detection.rules.canary_spread import CanarySpread
+from foreshock.server.detection.rules.constraint_broken import ConstraintBroken
+from foreshock.server.detection.rules.exit_amax import ExitAmax
+from foreshock.server.detection.rules.exit_stability_tax import ExitStabilityTax
+from foreshock.server.detection.rules.headroom import HeadroomRunningOut
+from foreshock.server.detection.rules.loss_spike import LossSpike
+from foreshock.server.detection.rules.nonfinite import Nonfinite
+from foreshock.server.detection.rules.time_bomb import TimeBomb
+from foreshock.server.detection.rules.vanishing import Vanishing
+
+__all__ = [
+    "CanarySpread",
+    "ConstraintBroken",
+    "ExitAmax",
+    "ExitStabilityTax",
+    "HeadroomRunningOut",
+    "LossSpike",
+    "Nonfinite",
+    "TimeBomb",
+    "Vanishing",
+    "default_rules",
+]
+
+
+def default_rules() -> tuple[AnyRule, ...]:
+    """Every rule with its default settings, in the order in which they judge a step."""
+    return (
+        Nonfinite(),
+        ExitAmax(),
+        HeadroomRunningOut(),
+        TimeBomb(),
+        CanarySpread(),
+        ConstraintBroken(),
+        Vanishing(),
+        ExitStabilityTax(),
+        LossSpike(),
+    )

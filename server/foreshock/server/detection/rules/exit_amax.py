@@ -1,0 +1,151 @@
+"""Exit: Amax keeps rising past the threshold, unexplained and not reversed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
+
+from foreshock.server.detection.measures import Measure, worst_layer
+from foreshock.server.detection.rising import TrendTest, doubling, per_step
+from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.trend import Trend
+from foreshock.wire.messages import Claim
+
+ADVICE = (
+    "Exit: keep the last checkpoint from before the rise and stop, or lower the learning rate. If it "
+    "rises again from there, constrain the mixing matrices (doubly stochastic, mHC) and restart."
+)
+CANDIDATES = (Measure.CANARY_GAIN, Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD)
+_SERIES = {
+    Measure.LOG_COMPOSITE_FORWARD: ("composite_amax_forward_mean", "forward"),
+    Measure.LOG_COMPOSITE_BACKWARD: ("composite_amax_backward_mean", "backward"),
+}
+
+
+class ExitAmaxState(msgspec.Struct, frozen=True):
+    """The next step at which the trend is worth another test."""
+
+    next_test_step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ExitAmax:
+    """Fires while layer 0's gain, or the worst composite, is over the threshold and rising.
+
+    threshold: gain, mean over tokens, the worse of both directions.
+    clear_threshold: under this the alert resolves (hysteresis).
+    patience: how long it must last unreversed; a logged schedule change starts it anew.
+    test: what counts as rising.
+    """
+
+    name: ClassVar[str] = "exit_amax"
+    claim: ClassVar[Claim] = "rule"
+    threshold: float = 10.0
+    clear_threshold: float = 8.0
+    patience: Patience = field(default_factory=Patience)
+    test: TrendTest = field(default_factory=TrendTest)
+
+    @property
+    def state_type(self) -> type[ExitAmaxState]:
+        """The state's class."""
+        return ExitAmaxState
+
+    def update(self, moment: Moment, state: ExitAmaxState) -> tuple[ExitAmaxState, Sequence[Verdict]]:
+        """Judges the largest of the candidates' latest values."""
+        levels = {one: self._log_level(moment, one) for one in CANDIDATES}
+        known = {one: level for one, level in levels.items() if not math.isnan(level)}
+        if not known:
+            return state, SILENT
+        worst = max(known, key=known.__getitem__)
+        if known[worst] <= math.log(self.threshold):
+            return state, (self._verdict(moment, worst, known[worst], None),)
+        if moment.step < state.next_test_step:
+            return state, SILENT
+        told, found = self._look(moment, known)
+        patience = self.patience.steps(moment.context)
+        # A rise is tested often, so that it fires on time; a flat level now and then
+        pause = patience // 20 if found else patience // 5
+        state = ExitAmaxState(moment.step + max(1, pause))
+        return state, (self._verdict(moment, told, known[told], found),)
+
+    def _look(self, moment: Moment, levels: dict[Measure, float]) -> tuple[Measure, Trend | None]:
+        """The largest candidate over the threshold that rises, or else the largest one."""
+        over = sorted(
+            (one for one, level in levels.items() if level > math.log(self.threshold)),
+            key=levels.__getitem__,
+            reverse=True,
+        )
+        # A rise must last about as long as the patience itself: short runs, short windows
+        shortest = 2 * self.patience.steps(moment.context)
+        for one in over:
+            if found := self.test.rise(moment, one, shortest):
+                return one, found
+        return over[0], None
+
+    def _log_level(self, moment: Moment, one: Measure) -> float:
+        """The logarithm of a candidate's latest value within the window."""
+        level = moment.history.latest(one, moment.step - self.test.window_steps)
+        if one is not Measure.CANARY_GAIN or math.isnan(level):
+            return level
+        return math.log(level) if level > 0 else -math.inf
+
+    def _verdict(self, moment: Moment, one: Measure, log_level: float, found: Trend | None) -> Verdict:
+        over = log_level > math.log(self.threshold)
+        patience = self.patience.steps(moment.context)
+        if found:
+            condition = Condition.HOLDS
+        elif log_level < math.log(self.clear_threshold):
+            condition = Condition.CLEAR
+        else:
+            reversed_ = over and self.test.fall(moment, one, 2 * patience)
+            condition = Condition.CLEAR if reversed_ else Condition.BETWEEN
+        schedule = moment.schedule
+        return Verdict(
+            condition,
+            "critical",
+            math.exp(min(log_level, 700.0)),
+            lambda: self._reason(moment, one, log_level, found),
+            ADVICE,
+            subject="amax",
+            hold_steps=patience,
+            clear_steps=max(1, patience // 2),
+            lapse_steps=patience,
+            patience_from=None if schedule is None else schedule.step,
+        )
+
+    def _reason(self, moment: Moment, one: Measure, log_level: float, found: Trend | None) -> str:
+        level = math.exp(min(log_level, 700.0))
+        what = _name(moment, one)
+        if log_level <= math.log(self.threshold):
+            return f"{what} is {level:.3g}, back under {self.threshold:g}."
+        if found is None:
+            return f"{what} is {level:.3g}, over {self.threshold:g}, and no longer rises."
+        return (
+            f"{what} is {level:.3g}, over {self.threshold:g}, and has risen {per_step(found)}, "
+            f"{doubling(found)}; nothing has turned it. {_schedule(moment)}{_loss(moment)}"
+        )
+
+
+def _name(moment: Moment, one: Measure) -> str:
+    if one is Measure.CANARY_GAIN:
+        return "Layer 0's own gain (amax, mean over tokens)"
+    series, direction = _SERIES[one]
+    layers = moment.sample.layers(series)
+    where = f", worst at layer {worst_layer(layers)}," if len(layers) else ""
+    return f"Composite amax {direction} (mean over tokens){where}"
+
+
+def _schedule(moment: Moment) -> str:
+    if moment.schedule is None:
+        return "No logged schedule change explains it."
+    return (
+        f"A schedule change was logged at step {moment.schedule.step} ({moment.schedule.what}): "
+        "the patience was counted from there."
+    )
+
+
+def _loss(moment: Moment) -> str:
+    loss = moment.history.latest(Measure.LOSS, moment.step - 1)
+    return "" if math.isnan(loss) else f" The loss is {loss:.4g} at this step."

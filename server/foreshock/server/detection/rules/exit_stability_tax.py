@@ -1,0 +1,135 @@
+"""Exit: stability needs ever stronger clipping or normalisation while the loss no longer improves."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
+
+from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.rising import TrendTest, per_step
+from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.wire.messages import Claim
+
+ADVICE = (
+    "Exit: the run pays ever more for staying upright and gets nothing for it. Lower the learning "
+    "rate or go back to a checkpoint from before the tax rose; clipping harder only hides it."
+)
+
+
+class StabilityTaxState(msgspec.Struct, frozen=True):
+    """The next step at which the trends are worth another test."""
+
+    next_test_step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """What is paid ever more of, in words, with its number."""
+
+    words: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStabilityTax:
+    """Fires while clipping or normalisation does ever more and the loss no longer falls for it.
+
+    least_clip_coefficient: clipping counts only where it leaves less than this of the gradient.
+    clipped_share_rise: by how much the share of clipped steps rises from the first to the second half.
+    loss_min_fall: a significant fall of the loss by this share over the window is an improvement.
+    patience: how long it must last; a logged schedule change starts it anew.
+    test: what counts as a trend, of the clip coefficient (falling) and the stream's RMS (rising).
+    """
+
+    name: ClassVar[str] = "exit_stability_tax"
+    claim: ClassVar[Claim] = "rule"
+    least_clip_coefficient: float = 0.5
+    clipped_share_rise: float = 0.5
+    loss_min_fall: float = 0.01
+    patience: Patience = field(default_factory=Patience)
+    test: TrendTest = field(default_factory=lambda: TrendTest(min_samples=40, min_change=0.5))
+
+    @property
+    def state_type(self) -> type[StabilityTaxState]:
+        """The state's class."""
+        return StabilityTaxState
+
+    def update(self, moment: Moment, state: StabilityTaxState) -> tuple[StabilityTaxState, Sequence[Verdict]]:
+        """Tests some five times a patience: the tax is slow."""
+        if moment.step < state.next_test_step:
+            return state, SILENT
+        patience = self.patience.steps(moment.context)
+        state = StabilityTaxState(moment.step + max(1, patience // 5))
+        tax = self._clipping(moment) or self._share(moment) or self._normalisation(moment)
+        improves = tax is not None and self._loss_improves(moment)
+        return state, (self._verdict(moment, tax, improves, patience),)
+
+    def _verdict(self, moment: Moment, tax: Tax | None, improves: bool, patience: int) -> Verdict:
+        schedule = moment.schedule
+
+        def say() -> str:
+            if tax is None:
+                return "Neither clipping nor normalisation does ever more any longer."
+            if improves:
+                return f"{tax.words} The loss falls again for it."
+            return (
+                f"{tax.words} The loss has not improved by {self.loss_min_fall:.0%} over the last "
+                f"{self.test.window_steps} steps for it."
+            )
+
+        return Verdict(
+            Condition.HOLDS if tax is not None and not improves else Condition.CLEAR,
+            "critical",
+            None if tax is None else tax.value,
+            say,
+            ADVICE,
+            subject="tax",
+            hold_steps=patience,
+            clear_steps=patience,
+            patience_from=None if schedule is None else schedule.step,
+        )
+
+    def _clipping(self, moment: Moment) -> Tax | None:
+        level = moment.history.latest(Measure.CLIP_COEFFICIENT, moment.step - self.test.window_steps)
+        if math.isnan(level) or level >= self.least_clip_coefficient:
+            return None
+        found = self.test.fall(moment, Measure.CLIP_COEFFICIENT, self.test.window_steps)
+        if found is None:
+            return None
+        words = f"Clipping leaves {level:.3g} of the gradient and ever less: {per_step(found)}."
+        return Tax(words, level)
+
+    def _share(self, moment: Moment) -> Tax | None:
+        first = moment.since_schedule(self.test.window_steps)
+        values = moment.history.since(Measure.CLIP_COEFFICIENT, first)[1]
+        half = len(values) // 2
+        if 2 * half < self.test.min_samples:
+            return None
+        early, late = float((values[:half] < 1).mean()), float((values[half:] < 1).mean())
+        if late - early < self.clipped_share_rise or values[half:].mean() >= self.least_clip_coefficient:
+            return None
+        words = (
+            f"The share of clipped steps has risen from {early:.0%} to {late:.0%} "
+            f"between the halves of the last {len(values)} samples."
+        )
+        return Tax(words, late)
+
+    def _normalisation(self, moment: Moment) -> Tax | None:
+        found = self.test.rise(moment, Measure.STREAM_RMS, self.test.window_steps)
+        if found is None:
+            return None
+        level = moment.history.latest(Measure.STREAM_RMS, 0)
+        words = (
+            f"Normalisation has ever more to undo: the residual stream's largest RMS is {level:.3g}, "
+            f"{per_step(found)}."
+        )
+        return Tax(words, level)
+
+    def _loss_improves(self, moment: Moment) -> bool:
+        """Whether the loss falls significantly; without enough of it, the rule keeps silent."""
+        found = self.test.look(moment, Measure.LOSS)
+        if found is None:
+            return True
+        return found.p_falling < 0.05 and -found.change >= self.loss_min_fall

@@ -1,0 +1,127 @@
+"""A value is NaN or infinite: of the loss, or of any catalogue series that has been finite."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.wire.messages import Claim, Severity
+
+LOSS_ADVICE = (
+    "Stop the run and go back to the last checkpoint before this step; the other alert names the "
+    "signal and layer that failed first, and that is where to look."
+)
+SIGNAL_ADVICE = "Look at the layer named first: what it feeds turns non-finite after it."
+# A series that says where it is by NaN, or whose Inf is a scaler at work, is no fault of the model
+WATCHED_PREFIXES = ("layer_", "composite_", "log_composite_", "log_gain_", "stream_", "canary_embedding_")
+WATCHED = frozenset({"grad_norm", "canary_gain", "canary_grad_norm", "headroom_bits"})
+GRADIENTS = frozenset({"grad_norm", "canary_grad_norm"})
+
+
+class NonfiniteState(msgspec.Struct, frozen=True):
+    """Series that have been finite: only these can turn NaN, others may never have been measured."""
+
+    seen: frozenset[str] = frozenset()
+    first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Nonfinite:
+    """Fires at the first non-finite loss (critical) and at the first other non-finite signal.
+
+    A gradient that is non-finite at a step which the optimizer skipped is the loss scaler at work.
+
+    clear_steps: how long all must be finite again before the alert resolves.
+    """
+
+    name: ClassVar[str] = "nonfinite"
+    claim: ClassVar[Claim] = "rule"
+    clear_steps: int = 10
+
+    @property
+    def state_type(self) -> type[NonfiniteState]:
+        """The state's class."""
+        return NonfiniteState
+
+    def update(self, moment: Moment, state: NonfiniteState) -> tuple[NonfiniteState, Sequence[Verdict]]:
+        """Looks at every watched column of this step."""
+        sample = moment.sample
+        finite = np.isfinite(sample.values)
+        bad = [] if finite[sample.present].all() else list(self._bad(moment, state, finite))
+        if not bad and state.first:
+            state = msgspec.structs.replace(state, first="")
+        if bad and not state.first:
+            state = msgspec.structs.replace(state, first=f"{bad[0]} at step {moment.step}")
+        state = self._learn(moment, state, finite)
+        verdicts = []
+        loss = sample.columns.scalar("loss")
+        if loss is not None and sample.present[loss]:
+            verdicts.append(self._loss_verdict(moment, float(sample.values[loss]), state.first))
+        verdicts.append(self._signal_verdict(moment, bad, state.first))
+        return state, verdicts or SILENT
+
+    def _learn(self, moment: Moment, state: NonfiniteState, finite: NDArray[np.bool_]) -> NonfiniteState:
+        columns = moment.sample.columns
+        new = {one for one in columns.all_series - state.seen if finite[columns.places(one)].any()}
+        return msgspec.structs.replace(state, seen=state.seen | new) if new else state
+
+    def _bad(self, moment: Moment, state: NonfiniteState, finite: NDArray[np.bool_]) -> Iterator[str]:
+        """Names of watched columns that are non-finite, in the catalogue's order."""
+        sample = moment.sample
+        skipped = sample.scalar("step_skipped") == 1
+        for place in np.flatnonzero(sample.present & ~finite).tolist():
+            series = sample.columns.series[place]
+            if series not in WATCHED and not series.startswith(WATCHED_PREFIXES):
+                continue
+            if skipped and series in GRADIENTS:
+                continue
+            if series in state.seen or math.isinf(sample.values[place]):
+                yield sample.columns.names[place]
+
+    def _loss_verdict(self, moment: Moment, loss: float, first: str) -> Verdict:
+        finite = math.isfinite(loss)
+        origin = f" The first signal to fail was {first}." if first else ""
+
+        def say() -> str:
+            if finite:
+                return f"The loss is finite again: {loss:.4g}."
+            return f"The loss is {_word(loss)} at step {moment.step}.{origin}"
+
+        condition = Condition.CLEAR if finite else Condition.HOLDS
+        return Verdict(
+            condition,
+            "critical",
+            loss,
+            say,
+            LOSS_ADVICE,
+            subject="loss",
+            clear_steps=self.clear_steps,
+        )
+
+    def _signal_verdict(self, moment: Moment, bad: Sequence[str], first: str) -> Verdict:
+        def say() -> str:
+            if not bad:
+                return "All signals are finite again."
+            more = f", with {len(bad) - 1} more columns at this step" if len(bad) > 1 else ""
+            value = moment.sample.values[moment.sample.columns.place[bad[0]]]
+            return f"{bad[0]} is {_word(float(value))} at step {moment.step}{more}. First: {first}."
+
+        severity: Severity = "critical" if "grad_norm" in bad else "warning"
+        return Verdict(
+            Condition.HOLDS if bad else Condition.CLEAR,
+            severity,
+            float(len(bad)),
+            say,
+            SIGNAL_ADVICE,
+            subject="signals",
+            clear_steps=self.clear_steps,
+        )
+
+
+def _word(value: float) -> str:
+    return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")

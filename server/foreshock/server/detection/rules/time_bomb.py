@@ -1,0 +1,101 @@
+"""Investigate: the loss still converges while the composite gain rises. The loss will not warn."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
+
+from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.rising import TrendTest, doubling, per_step
+from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.wire.messages import Claim
+
+ADVICE = (
+    "Investigate now, while the loss is healthy: look at the layer map for the layers that grow, "
+    "compare the gain with the headroom of the residual stream's dtype, and keep a checkpoint."
+)
+GAINS = (Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD)
+
+
+class TimeBombState(msgspec.Struct, frozen=True):
+    """The next step at which the trends are worth another test."""
+
+    next_test_step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBomb:
+    """Fires while the loss falls and the worst composite amax rises past what mHC ever shows.
+
+    threshold: composite gain, mean over tokens, the worse of both directions.
+    clear_threshold: under this the alert resolves.
+    loss_min_fall: share by which the loss must fall over the window to be converging.
+    patience: how long it must last; a logged schedule change starts it anew.
+    test: what counts as rising.
+    """
+
+    name: ClassVar[str] = "time_bomb"
+    claim: ClassVar[Claim] = "structural"
+    threshold: float = 2.0
+    clear_threshold: float = 1.6
+    loss_min_fall: float = 0.01
+    patience: Patience = field(default_factory=Patience)
+    test: TrendTest = field(default_factory=lambda: TrendTest(min_change=0.2))
+
+    @property
+    def state_type(self) -> type[TimeBombState]:
+        """The state's class."""
+        return TimeBombState
+
+    def update(self, moment: Moment, state: TimeBombState) -> tuple[TimeBombState, Sequence[Verdict]]:
+        """Tests gain and loss once the level gate is passed."""
+        since = moment.step - self.test.window_steps
+        levels = {one: moment.history.latest(one, since) for one in GAINS}
+        known = {one: level for one, level in levels.items() if not math.isnan(level)}
+        if not known:
+            return state, SILENT
+        worst = max(known, key=known.__getitem__)
+        level = known[worst]
+        if level <= math.log(self.threshold):
+            below = level < math.log(self.clear_threshold)
+            condition = Condition.CLEAR if below else Condition.BETWEEN
+            say = f"The composite gain is back at {math.exp(level):.3g}." if below else ""
+            return state, (self._verdict(moment, condition, level, say),)
+        if moment.step < state.next_test_step:
+            return state, SILENT
+        state = TimeBombState(moment.step + max(1, self.patience.steps(moment.context) // 5))
+        return state, (self._judge(moment, worst, level),)
+
+    def _judge(self, moment: Moment, one: Measure, level: float) -> Verdict:
+        gain = self.test.rise(moment, one, 2 * self.patience.steps(moment.context))
+        if gain is None:
+            words = f"The composite gain is {math.exp(level):.3g} and no longer rises."
+            return self._verdict(moment, Condition.BETWEEN, level, words)
+        loss = self.test.look(moment, Measure.LOSS)
+        if loss is None or loss.p_falling >= self.test.p_value or -loss.change < self.loss_min_fall:
+            words = f"The composite gain is {math.exp(level):.3g}; the loss no longer converges."
+            return self._verdict(moment, Condition.BETWEEN, level, words)
+        direction = "forward" if one is Measure.LOG_COMPOSITE_FORWARD else "backward"
+        words = (
+            f"The loss still converges ({1 - math.exp(loss.change):.0%} down over {loss.span_steps} steps, "
+            f"now {moment.history.latest(Measure.LOSS, 0):.4g}) while the composite amax {direction} has "
+            f"reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the loss cannot warn of it."
+        )
+        return self._verdict(moment, Condition.HOLDS, level, words)
+
+    def _verdict(self, moment: Moment, condition: Condition, level: float, words: str) -> Verdict:
+        patience = self.patience.steps(moment.context)
+        return Verdict(
+            condition,
+            "warning",
+            math.exp(min(level, 700.0)),
+            lambda: words,
+            ADVICE,
+            subject="composite",
+            hold_steps=patience,
+            clear_steps=patience,
+            lapse_steps=patience,
+            patience_from=None if moment.schedule is None else moment.schedule.step,
+        )

@@ -1,0 +1,79 @@
+"""Investigate: the signal vanishes on its way through the network, which Amax cannot see."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from foreshock.server.detection.measures import Measure, worst_layer
+from foreshock.server.detection.rule import SILENT, Condition, Moment, Stateless, Verdict
+from foreshock.wire.messages import Claim
+
+ADVICE = (
+    "Investigate the layers named: mixing matrices whose sums shrink, or a residual path whose scale "
+    "falls with depth, starve the layers behind them of signal and gradient."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vanishing:
+    """Fires while a composite's smallest sum, or the stream's RMS over depth, is close to nothing.
+
+    threshold: smallest composite row or column sum (mean over tokens), or last layer's stream RMS
+    over the first's.
+    clear_threshold: over this the alert resolves (hysteresis).
+    hold_steps: how long it must last.
+    """
+
+    name: ClassVar[str] = "vanishing"
+    claim: ClassVar[Claim] = "rule"
+    threshold: float = 0.1
+    clear_threshold: float = 0.15
+    hold_steps: int = 10
+
+    @property
+    def state_type(self) -> type[Stateless]:
+        """The state's class."""
+        return Stateless
+
+    def update(self, moment: Moment, state: Stateless) -> tuple[Stateless, Sequence[Verdict]]:
+        """Judges each of the two where the step has it."""
+        verdicts = []
+        for measure, subject in ((Measure.SMALLEST_SUM, "composite"), (Measure.STREAM_RMS_RATIO, "stream")):
+            value = float(moment.now[measure])
+            if not math.isnan(value):
+                verdicts.append(self._verdict(moment, measure, subject, value))
+        return state, tuple(verdicts) or SILENT
+
+    def _verdict(self, moment: Moment, measure: Measure, subject: str, value: float) -> Verdict:
+        condition = Condition.BETWEEN
+        if value < self.threshold:
+            condition = Condition.HOLDS
+        elif value >= self.clear_threshold:
+            condition = Condition.CLEAR
+        return Verdict(
+            condition,
+            "warning",
+            value,
+            lambda: self._reason(moment, measure, value),
+            ADVICE,
+            subject=subject,
+            hold_steps=self.hold_steps,
+            clear_steps=self.hold_steps,
+        )
+
+    def _reason(self, moment: Moment, measure: Measure, value: float) -> str:
+        bound = (
+            f"under {self.threshold:g}" if value < self.threshold else f"no longer under {self.threshold:g}"
+        )
+        if measure is Measure.STREAM_RMS_RATIO:
+            rms = moment.sample.layers("stream_rms")
+            return (
+                f"The residual stream's RMS goes from {rms[0]:.3g} at layer 0 to {rms[-1]:.3g} at layer "
+                f"{len(rms) - 1}: a ratio of {value:.3g}, {bound}."
+            )
+        sums = moment.sample.layers("composite_smallest_sum_mean")
+        return (
+            f"The smallest row or column sum of the composite up to layer {worst_layer(sums, lowest=True)} "
+            f"is {value:.3g} (mean over tokens), {bound}: that much of the signal is left."
+        )

@@ -1,0 +1,116 @@
+"""Has the variance across seeds fallen: tests for few runs, with effect and interval, never a bare p."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.float64]
+
+FEWEST: Final = 3
+ENOUGH: Final = 6
+NUM_RESAMPLES: Final = 4000
+SEED: Final = 20_251_224
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceTest:
+    """Whether the constrained group's variance is lower than the baseline's, on logarithms.
+
+    `effect` is the ratio of variances, baseline over constrained; `interval` its 95 % bootstrap
+    interval. `is_weak` marks evidence from fewer than 6 runs a group.
+    """
+
+    quantity: str
+    test: str
+    p_value: float
+    effect: float
+    interval: tuple[float, float]
+    is_weak: bool
+    is_significant: bool
+    num_constrained: int
+    num_baseline: int
+    variance_constrained: float
+    variance_baseline: float
+
+    @property
+    def words(self) -> str:
+        """The result as a sentence."""
+        weak = ", weak evidence from so few runs" if self.is_weak else ""
+        verdict = "lower" if self.is_significant else "not significantly lower"
+        return (
+            f"The variance of {self.quantity.replace('_', ' ')} is {verdict}: {self.effect:.3g} times less "
+            f"(95 % interval {self.interval[0]:.3g} to {self.interval[1]:.3g}; {self.test}, "
+            f"p = {self.p_value:.2g}, {self.num_constrained} against {self.num_baseline} runs{weak})."
+        )
+
+
+def compare_variance(
+    quantity: str, constrained: FloatArray, baseline: FloatArray, level: float = 0.05
+) -> VarianceTest | None:
+    """Tests logarithms [k] of two groups; None with fewer than three runs in either.
+
+    With 3 to 5 runs a one-sided F test, from 6 on Brown-Forsythe: with 3 against 3 the latter can
+    never be significant (its F cannot exceed 4.0, the critical value is 7.7).
+    """
+    fewest = min(len(constrained), len(baseline))
+    if fewest < FEWEST:
+        return None
+    low, high = float(np.var(constrained, ddof=1)), float(np.var(baseline, ddof=1))
+    name, p_value = ("F test", _f_test(constrained, baseline))
+    if fewest >= ENOUGH:
+        name, p_value = ("Brown-Forsythe", _brown_forsythe(constrained, baseline))
+    return VarianceTest(
+        quantity,
+        f"one-sided {name} on logarithms",
+        p_value,
+        _ratio(high, low),
+        _bootstrap(constrained, baseline),
+        fewest < ENOUGH,
+        p_value < level,
+        len(constrained),
+        len(baseline),
+        low,
+        high,
+    )
+
+
+def _ratio(high: float, low: float) -> float:
+    if low > 0:
+        return high / low
+    return math.inf if high > 0 else 1.0
+
+
+def _f_test(constrained: FloatArray, baseline: FloatArray) -> float:
+    ratio = _ratio(float(np.var(baseline, ddof=1)), float(np.var(constrained, ddof=1)))
+    return float(stats.f.sf(ratio, len(baseline) - 1, len(constrained) - 1))
+
+
+def _brown_forsythe(constrained: FloatArray, baseline: FloatArray) -> float:
+    """One-sided: half of the two-sided p where the constrained group's spread is the smaller one."""
+    spreads = [np.abs(group - np.median(group)) for group in (constrained, baseline)]
+    if all(float(np.ptp(spread)) == 0 for spread in spreads):
+        return 1.0 if spreads[0].mean() >= spreads[1].mean() else 0.0
+    two_sided = float(stats.levene(constrained, baseline, center="median").pvalue)
+    return two_sided / 2 if spreads[0].mean() < spreads[1].mean() else 1 - two_sided / 2
+
+
+def _bootstrap(constrained: FloatArray, baseline: FloatArray) -> tuple[float, float]:
+    """Percentiles of the ratio over resamples of runs; resamples of one run alone say nothing."""
+    rng = np.random.default_rng(SEED)
+    low = _resampled_variance(rng, constrained)
+    high = _resampled_variance(rng, baseline)
+    usable = (low > 0) & (high > 0)
+    if not usable.any():
+        return (0.0, math.inf)
+    ratios = high[usable] / low[usable]
+    return float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))
+
+
+def _resampled_variance(rng: np.random.Generator, values: FloatArray) -> FloatArray:
+    picks = rng.integers(0, len(values), (NUM_RESAMPLES, len(values)))
+    found: FloatArray = np.var(values[picks], axis=1, ddof=1)
+    return found

@@ -1,0 +1,240 @@
+"""The judge: reads every live run's log, applies the rules, and commits what it found, once.
+
+One thread. A run belongs to the judge that holds its lease; detector state, alerts, notifications,
+summary and position are one transaction that names the lease's epoch, so that a judge which was
+taken for dead can write nothing. A commit is made at most once per run and interval.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from foreshock.server.alerts.groups import judge_project, projects_with_ended_runs
+from foreshock.server.alerts.heartbeat import find_returned_runs, lose_silent_runs
+from foreshock.server.alerts.life import Transition
+from foreshock.server.detection.case import Case
+from foreshock.server.detection.sample import merge
+from foreshock.server.detection.watermark import decide, watermark
+from foreshock.server.store import judgement
+from foreshock.server.store.alerts import write_transitions
+from foreshock.server.store.engine import reading
+from foreshock.server.store.judgement import LeaseLostError, RunPlace
+from foreshock.wire import Alert
+
+Ring = Callable[[str, dict[str, Any]], None]
+
+MAX_BATCHES_PER_TURN: Final = 64
+MAX_PAUSE_SECONDS: Final = 60.0
+
+log = logging.getLogger("foreshock.judge")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """What can be set of the judge.
+
+    interval_seconds: a run is judged and committed at most once in this time.
+    lease_seconds: how long a judge owns a run without renewing.
+    rank_grace_seconds: a rank that stands still for this long while others advance is left out.
+    heartbeat_grace_seconds: silence after which a running run counts as lost.
+    notifiers: names under which notifications are put into the outbox.
+    """
+
+    interval_seconds: float = 1.0
+    lease_seconds: float = 15.0
+    rank_grace_seconds: float = 30.0
+    heartbeat_grace_seconds: float = 60.0
+    notifiers: tuple[str, ...] = ("log",)
+
+
+@dataclass(slots=True)
+class Held:
+    """A run that this judge owns: its epoch and its case."""
+
+    epoch: int
+    case: Case
+
+
+class Judge:
+    """Judges all runs of a database, beside any number of others that do the same."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        settings: JudgeSettings,
+        ring: Ring,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._ring = ring
+        self._clock = clock
+        self._owner = uuid.uuid4().hex
+        self._started_at = clock()
+        self._held: dict[str, Held] = {}
+        self._due: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
+        self._projects: set[str] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="foreshock-judge", daemon=True)
+
+    def start(self) -> None:
+        """Starts the judge's thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the turn it is in."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = self._settings.interval_seconds / 4
+        while not self._stop.wait(pause):
+            self._guard("turn", self.turn)
+
+    def turn(self) -> None:
+        """Judges every run that is due, then heartbeats, then the groups of runs that have ended."""
+        for place in self._waiting():
+            if self._stop.is_set():
+                return
+            self._guard(place.run_id, self._judge_run, place)
+        self._guard("heartbeats", self._watch_heartbeats)
+        self._guard("groups", self._judge_groups)
+
+    def _guard(self, name: str, act: Callable[..., None], *arguments: Any) -> None:
+        """One run that cannot be judged must not keep the others waiting: it is tried ever more rarely."""
+        try:
+            act(*arguments)
+        except LeaseLostError:
+            log.info("another judge has taken over %s", name)
+            self._held.pop(name, None)
+        except Exception:
+            pause = min(MAX_PAUSE_SECONDS, 2 * self._pauses.get(name, 0.5))
+            log.exception("judging %s failed; it is tried again in %.0f seconds", name, pause)
+            self._held.pop(name, None)
+            self._pauses[name] = pause
+            self._due[name] = self._clock() + pause
+        else:
+            self._pauses.pop(name, None)
+
+    def _waiting(self) -> list[RunPlace]:
+        now = self._clock()
+        with reading(self._engine) as connection:
+            places = judgement.waiting_runs(connection)
+            unclosed = None if self._projects is None else list(self._held)
+            places += judgement.ended_runs(connection, unclosed)
+            if self._projects is None:
+                self._projects = projects_with_ended_runs(connection)
+        named = {place.run_id: place for place in places}
+        return [place for place in named.values() if self._due.get(place.run_id, 0.0) <= now]
+
+    def _judge_run(self, place: RunPlace) -> None:
+        now = self._clock()
+        self._due[place.run_id] = now + self._settings.interval_seconds
+        held = self._hold(place, now)
+        if held is None:
+            return
+        before = (held.case, held.case.position, held.case.is_closed)
+        transitions = self._advance(held, place, now)
+        if before != (held.case, held.case.position, held.case.is_closed) or transitions:
+            self._commit(place, held, transitions, now)
+        if held.case.is_closed:
+            self._held.pop(place.run_id, None)
+            self._note_project(place.project)
+
+    def _hold(self, place: RunPlace, now: float) -> Held | None:
+        """The run with its lease, loaded from the database unless it is held already."""
+        if (held := self._held.get(place.run_id)) is not None:
+            return held
+        with self._engine.begin() as connection:
+            seconds = self._settings.lease_seconds
+            epoch = judgement.take_lease(connection, place.run_id, self._owner, now, seconds)
+        if epoch is None:
+            return None
+        with reading(self._engine) as connection:
+            context = judgement.read_context(connection, place.run_id)
+            stored = judgement.read_state(connection, place.run_id)
+            if stored is not None:
+                case = Case.unpack(stored[1], context)
+            else:
+                first = judgement.next_attempt(connection, place.run_id, -1)
+                case = Case(place.attempt if first is None else first, context)
+        self._held[place.run_id] = held = Held(epoch, case)
+        return held
+
+    def _advance(self, held: Held, place: RunPlace, now: float) -> list[tuple[int, Transition]]:
+        """Judges on up to the watermark; each transition with its attempt."""
+        case = held.case
+        with reading(self._engine) as connection:
+            places = judgement.read_places(connection, place.run_id, case.attempt)
+            is_past = case.attempt < place.attempt
+            case.waiting.note(places, now)
+            grace = self._settings.rank_grace_seconds
+            case.absences = decide(places, case.absences, case.waiting, case.position, now, grace)
+            end = max((one.last_step for one in places), default=-1)
+            upto = end if is_past else watermark(places, case.absences)
+            address = (connection, place.run_id, case.attempt)
+            upto = judgement.bound_turn(*address, case.position, upto, MAX_BATCHES_PER_TURN)
+            case.note_changes(*judgement.read_changes(*address, case.next_sequences))
+            frames = judgement.read_frames(*address, case.position, upto, case.absences)
+            following = judgement.next_attempt(connection, place.run_id, case.attempt) if is_past else None
+        found = [(case.attempt, one) for one in case.advance(merge(frames), upto)]
+        if case.position < end:
+            self._due[place.run_id] = now if upto > -1 and frames else self._due[place.run_id]
+        elif following is not None:
+            found += [(case.attempt, one) for one in case.supersede(following)]
+            held.case = Case(following, case.detector.context)
+            self._due[place.run_id] = now
+        elif place.state in ("finished", "crashed") and not case.is_closed:
+            found += [(case.attempt, one) for one in case.end(place.state)]
+        return found
+
+    def _commit(
+        self, place: RunPlace, held: Held, transitions: Sequence[tuple[int, Transition]], now: float
+    ) -> None:
+        case, settings = held.case, self._settings
+        told: list[Alert] = []
+        with self._engine.begin() as connection:
+            lease = (place.run_id, self._owner, held.epoch, now, settings.lease_seconds)
+            judgement.fence(connection, *lease)
+            judgement.write_state(
+                connection, place.run_id, case.attempt, case.position, case.pack(), case.detector.summary
+            )
+            for attempt, one in transitions:
+                told += write_transitions(
+                    connection, place.run_id, place.project, attempt, [one], settings.notifiers
+                )
+        self._tell(told)
+
+    def _watch_heartbeats(self) -> None:
+        now, settings = self._clock(), self._settings
+        if now - self._started_at >= settings.heartbeat_grace_seconds:
+            lost = lose_silent_runs(self._engine, now, settings.heartbeat_grace_seconds, settings.notifiers)
+            for one in lost:
+                self._ring("run", {"run_id": one.run_id, "state": "lost"})
+            self._tell(lost)
+        self._tell(find_returned_runs(self._engine, now, settings.notifiers))
+
+    def _note_project(self, project: str) -> None:
+        if self._projects is not None:
+            self._projects.add(project)
+
+    def _judge_groups(self) -> None:
+        """Once for each project in which a run has ended since."""
+        while self._projects:
+            project = next(iter(self._projects))
+            told = judge_project(self._engine, project, self._clock(), self._settings.notifiers)
+            self._projects.discard(project)
+            self._tell(told)
+
+    def _tell(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            self._ring("alert", msgspec.to_builtins(alert))

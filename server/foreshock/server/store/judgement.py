@@ -1,0 +1,279 @@
+"""What the judge reads of the log, and the one transaction in which it writes what it found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from foreshock.server.detection.case import ScheduleChange
+from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.sample import RankFrames
+from foreshock.server.detection.watermark import Absence, RankPlace, is_absent
+from foreshock.server.store.layouts import unpack_names
+from foreshock.server.store.schema import alerts, cursors, detector_states, layouts, leases, records, runs
+from foreshock.wire import Batch, Event, batch_steps, batch_times, batch_values, decode_record
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """A run that may have something to judge."""
+
+    run_id: str
+    project: str
+    attempt: int
+    state: str
+
+
+class LeaseLostError(Exception):
+    """Raised when another judge has taken the run over; nothing of the transaction is kept."""
+
+
+def waiting_runs(connection: sa.Connection) -> list[RunPlace]:
+    """Runs that live, or whose log reaches beyond what was judged."""
+    state = detector_states
+    behind = (
+        state.c.run_id.is_(None)
+        | (state.c.attempt < runs.c.attempt)
+        | (state.c.judged_step < runs.c.last_step)
+    )
+    query = (
+        sa.select(runs.c.run_id, runs.c.project, runs.c.attempt, runs.c.state)
+        .select_from(runs.outerjoin(state, state.c.run_id == runs.c.run_id))
+        .where(runs.c.state.in_(("running", "lost")) | behind)
+        .order_by(runs.c.run_id)
+    )
+    return [RunPlace(*row) for row in connection.execute(query)]
+
+
+def ended_runs(connection: sa.Connection, run_ids: Sequence[str] | None) -> list[RunPlace]:
+    """Of these runs, those that have finished or crashed; of all runs, those with an open alert."""
+    if run_ids is None:
+        is_open = alerts.c.state != "resolved"
+        chosen = runs.c.run_id.in_(sa.select(alerts.c.run_id).where(is_open))
+    else:
+        chosen = runs.c.run_id.in_(run_ids)
+    query = sa.select(runs.c.run_id, runs.c.project, runs.c.attempt, runs.c.state)
+    ended = runs.c.state.in_(("finished", "crashed"))
+    return [RunPlace(*row) for row in connection.execute(query.where(ended, chosen).order_by(runs.c.run_id))]
+
+
+def next_attempt(connection: sa.Connection, run_id: str, after: int) -> int | None:
+    """The first attempt after one that any rank has declared."""
+    query = sa.select(sa.func.min(cursors.c.attempt)).where(
+        cursors.c.run_id == run_id, cursors.c.attempt > after
+    )
+    found: int | None = connection.execute(query).scalar_one()
+    return found
+
+
+def read_context(connection: sa.Connection, run_id: str) -> RunContext:
+    """What the run has declared of itself."""
+    query = sa.select(runs.c.total_steps, runs.c.constraint_name, runs.c.config).where(
+        runs.c.run_id == run_id
+    )
+    row = connection.execute(query).one()
+    return RunContext(row.total_steps, row.constraint_name, row.config)
+
+
+def read_places(connection: sa.Connection, run_id: str, attempt: int) -> list[RankPlace]:
+    """The cursors of all ranks of an attempt."""
+    query = (
+        sa.select(cursors.c.rank, cursors.c.last_step, cursors.c.closed)
+        .where(cursors.c.run_id == run_id, cursors.c.attempt == attempt)
+        .order_by(cursors.c.rank)
+    )
+    return [RankPlace(*row) for row in connection.execute(query)]
+
+
+def read_state(connection: sa.Connection, run_id: str) -> tuple[int, bytes] | None:
+    """The stored state's attempt and bytes."""
+    query = sa.select(detector_states.c.attempt, detector_states.c.state)
+    row = connection.execute(query.where(detector_states.c.run_id == run_id)).one_or_none()
+    return None if row is None else (row.attempt, row.state)
+
+
+def bound_turn(
+    connection: sa.Connection, run_id: str, attempt: int, after: int, upto: int, max_batches: int
+) -> int:
+    """The last step of at most `max_batches` batches of the stream "step": bounds one turn's memory."""
+    query = (
+        sa.select(records.c.last_step)
+        .join(
+            layouts,
+            (layouts.c.run_id == records.c.run_id)
+            & (layouts.c.rank == records.c.rank)
+            & (layouts.c.attempt == records.c.attempt)
+            & (layouts.c.layout_id == records.c.layout_id),
+        )
+        .where(
+            records.c.run_id == run_id,
+            records.c.attempt == attempt,
+            records.c.kind == "batch",
+            records.c.last_step > after,
+            layouts.c.stream == "step",
+        )
+        .order_by(records.c.last_step)
+        .limit(1)
+        .offset(max_batches - 1)
+    )
+    last = connection.execute(query).scalar_one_or_none()
+    return upto if last is None else min(upto, int(last))
+
+
+def read_frames(
+    connection: sa.Connection,
+    run_id: str,
+    attempt: int,
+    after: int,
+    upto: int,
+    absences: Sequence[Absence] = (),
+) -> list[RankFrames]:
+    """All batches' frames with after < step <= upto, in the order of rank, layout and sequence."""
+    names = _read_names(connection, run_id, attempt)
+    query = (
+        sa.select(records.c.rank, records.c.layout_id, records.c.body)
+        .where(
+            records.c.run_id == run_id,
+            records.c.attempt == attempt,
+            records.c.kind == "batch",
+            records.c.last_step > after,
+            records.c.first_step <= upto,
+        )
+        .order_by(records.c.rank, records.c.layout_id, records.c.sequence)
+    )
+    frames = []
+    for row in connection.execute(query):
+        record = decode_record(row.body)
+        if isinstance(record, Batch):
+            frames.append(_cut(row.rank, names[row.rank, row.layout_id], record, after, upto, absences))
+    return [frame for frame in frames if len(frame.steps)]
+
+
+def _cut(
+    rank: int, names: tuple[str, ...], batch: Batch, after: int, upto: int, absences: Sequence[Absence]
+) -> RankFrames:
+    steps = batch_steps(batch)
+    kept = (steps > after) & (steps <= upto)
+    if absences:
+        kept &= np.array([not is_absent(absences, rank, int(step)) for step in steps], np.bool_)
+    return RankFrames(rank, names, steps[kept], batch_times(batch)[kept], batch_values(batch)[:, kept])
+
+
+def _read_names(
+    connection: sa.Connection, run_id: str, attempt: int
+) -> dict[tuple[int, int], tuple[str, ...]]:
+    query = sa.select(layouts.c.rank, layouts.c.layout_id, layouts.c.columns).where(
+        layouts.c.run_id == run_id, layouts.c.attempt == attempt
+    )
+    return {(row.rank, row.layout_id): unpack_names(row.columns) for row in connection.execute(query)}
+
+
+def read_changes(
+    connection: sa.Connection, run_id: str, attempt: int, next_sequences: dict[int, int]
+) -> tuple[list[ScheduleChange], dict[int, int]]:
+    """Schedule changes from each rank's next sequence on, and where to go on from."""
+    found: list[ScheduleChange] = []
+    after = dict(next_sequences)
+    query = sa.select(cursors.c.rank, cursors.c.next_sequence).where(
+        cursors.c.run_id == run_id, cursors.c.attempt == attempt
+    )
+    for rank, next_sequence in connection.execute(query).all():
+        of_rank = (records.c.run_id == run_id, records.c.attempt == attempt, records.c.rank == rank)
+        of_events = sa.select(records.c.sequence, records.c.body).where(
+            *of_rank,
+            records.c.kind == "event",
+            records.c.sequence >= after.get(rank, 0),
+            records.c.sequence < next_sequence,
+        )
+        for sequence, body in connection.execute(of_events.order_by(records.c.sequence)).all():
+            event = decode_record(body)
+            if isinstance(event, Event) and event.kind == "schedule":
+                sent = _sent_before(connection, of_rank, sequence)
+                found.append(ScheduleChange(rank, sequence, max(event.step, sent + 1), _words(event)))
+        after[rank] = next_sequence
+    return found, after
+
+
+def _sent_before(connection: sa.Connection, of_rank: Sequence[sa.ColumnElement[bool]], sequence: int) -> int:
+    """The last step that a rank's stream "step" had reached before a record."""
+    same = (
+        (layouts.c.run_id == records.c.run_id)
+        & (layouts.c.rank == records.c.rank)
+        & (layouts.c.attempt == records.c.attempt)
+        & (layouts.c.layout_id == records.c.layout_id)
+    )
+    query = (
+        sa.select(sa.func.max(records.c.last_step))
+        .join(layouts, same)
+        .where(*of_rank, records.c.kind == "batch", records.c.sequence < sequence, layouts.c.stream == "step")
+    )
+    last = connection.execute(query).scalar_one()
+    return -1 if last is None else int(last)
+
+
+def _words(event: Event) -> str:
+    """An event's detail in a few words."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(event.detail.items()))[:200] or "no detail"
+
+
+def take_lease(
+    connection: sa.Connection, key: str, owner: str, now: float, lease_seconds: float
+) -> int | None:
+    """The epoch under which `owner` may write, None while another's lease lives.
+
+    A SQLite file has one collector, which its lock enforces, so there a lease of another owner is
+    that of a dead process and is taken over at once.
+    """
+    alone = connection.dialect.name == "sqlite"
+    row = connection.execute(sa.select(leases).where(leases.c.run_id == key)).one_or_none()
+    if row is None:
+        values = {"run_id": key, "owner": owner, "epoch": 1, "expires_at": now + lease_seconds}
+        try:
+            with connection.begin_nested():
+                connection.execute(sa.insert(leases).values(values))
+        except IntegrityError:
+            return None
+        return 1
+    if row.owner == owner:
+        return int(row.epoch)
+    if row.expires_at >= now and not alone:
+        return None
+    taken = connection.execute(
+        sa.update(leases)
+        .where(leases.c.run_id == key, leases.c.epoch == row.epoch, leases.c.owner == row.owner)
+        .values(owner=owner, epoch=row.epoch + 1, expires_at=now + lease_seconds)
+    )
+    return int(row.epoch) + 1 if taken.rowcount == 1 else None
+
+
+def fence(
+    connection: sa.Connection, key: str, owner: str, epoch: int, now: float, lease_seconds: float
+) -> None:
+    """Renews a lease inside the transaction that it guards; raises LeaseLostError if it is gone."""
+    renewed = connection.execute(
+        sa.update(leases)
+        .where(leases.c.run_id == key, leases.c.owner == owner, leases.c.epoch == epoch)
+        .values(expires_at=now + lease_seconds)
+    )
+    if renewed.rowcount != 1:
+        raise LeaseLostError(key)
+
+
+def write_state(
+    connection: sa.Connection,
+    run_id: str,
+    attempt: int,
+    judged_step: int,
+    state: bytes,
+    summary: dict[str, Any],
+) -> None:
+    """Stores the judge's position with its state, and what lists show of the run."""
+    values = {"attempt": attempt, "judged_step": judged_step, "state": state}
+    of_run = detector_states.c.run_id == run_id
+    if connection.execute(sa.update(detector_states).where(of_run).values(values)).rowcount == 0:
+        connection.execute(sa.insert(detector_states).values(run_id=run_id, **values))
+    if summary:
+        connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(summary=summary))
