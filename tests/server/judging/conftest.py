@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
 from foreshock.server.detection.sample import Sample, sample_of
+from foreshock.server.settings import Settings
 
 Row = dict[str, float]
 Change = Callable[[int, Row], None]
@@ -156,3 +158,9 @@ def traces() -> Traces:
 def traces_type() -> type[Traces]:
     """The same, for hypothesis, whose examples share fixtures."""
     return Traces
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A collector whose own judge never gets to a turn: tests take the turns themselves."""
+    return Settings(db=str(tmp_path / "foreshock.db"), judge_interval_seconds=100_000)

@@ -9,7 +9,9 @@ from foreshock.server.store.alerts import write_transitions
 
 
 def transition(state, step, rule="exit_amax", severity="critical", value=12.5, opened=3):
-    return Transition(rule, "amax", "rule", severity, state, opened, step, 100.0 + step, value, "Seen.", "Do.")
+    return Transition(
+        rule, "amax", "rule", severity, state, opened, step, 100.0 + step, value, "Seen.", "Do."
+    )
 
 
 @pytest.fixture

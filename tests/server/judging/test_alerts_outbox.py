@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -150,14 +151,14 @@ def test_a_notifier_that_hangs_delays_no_other(engine):
             super().notify(notification)
             heard.set()
 
-    hanging, memory = Hanging(name="webhook"), Heard(name="log")
-    store(engine, "a", [transition("firing", 8)], ("webhook", "log"))
+    hanging, memory = Hanging(name="slow"), Heard(name="fast")
+    store(engine, "a", [transition("firing", 8)], ("slow", "fast"))
     box = Outbox(engine, (hanging, memory), pause_seconds=0.01)
     box.start()
     try:
         assert heard.wait(20)
         heard.clear()
-        store(engine, "b", [transition("firing", 9)], ("webhook", "log"))
+        store(engine, "b", [transition("firing", 9)], ("slow", "fast"))
         assert heard.wait(20)
         assert [one.alert.run_id for one in memory.received] == ["a", "b"]
     finally:
@@ -168,7 +169,7 @@ def test_a_notifier_that_hangs_delays_no_other(engine):
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Refuses twice, then accepts."""
 
-    bodies: list = []
+    bodies: ClassVar[list[Any]] = []
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -214,8 +215,8 @@ def test_the_webhooks_body_is_alertmanagers(engine):
 
 
 def test_the_log_gets_one_line_at_the_level_of_the_severity(engine, caplog):
-    store(engine, "a", [transition("firing", 8)], ("log",))
-    notifier = LogNotifier()
+    store(engine, "a", [transition("firing", 8)], ("lines",))
+    notifier = LogNotifier(name="lines")
     with caplog.at_level("INFO", "foreshock.alerts"):
         make_outbox(engine, notifier).deliver(notifier)
     (record,) = caplog.records

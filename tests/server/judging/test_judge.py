@@ -1,5 +1,6 @@
 """The judge on a real database: each thing judged once, by one judge, whatever happens in between."""
 
+import itertools
 import math
 import threading
 
@@ -12,7 +13,9 @@ from foreshock.server.judge import Judge, JudgeSettings
 from foreshock.server.store import judgement
 from foreshock.server.store.schema import alert_transitions, alerts, detector_states, leases, outbox, runs
 
-SETTINGS = JudgeSettings(interval_seconds=0.0, rank_grace_seconds=30, heartbeat_grace_seconds=60)
+SETTINGS = JudgeSettings(
+    interval_seconds=0.0, rank_grace_seconds=30, heartbeat_grace_seconds=60, notifiers=("memory",)
+)
 
 
 class Clock:
@@ -36,7 +39,9 @@ class Bench:
 
     def replace(self, settings=SETTINGS):
         """A new judge, as after a crash."""
-        self.judge = Judge(self.engine, settings, lambda name, data: self.rung.append((name, data)), self.clock)
+        self.judge = Judge(
+            self.engine, settings, lambda name, data: self.rung.append((name, data)), self.clock
+        )
         return self.judge
 
     def turns(self, count=1):
@@ -87,7 +92,7 @@ def write(writer, rows, cuts=(), first=0, **said):
             layouts.append(writer.layout(*slow, layout_id=1, stream="composite"))
         assert writer.send(*layouts).status_code == 200
     edges = [first, *[cut for cut in cuts if first < cut < len(rows)], len(rows)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         records = []
         steps = [step for step in range(start, stop) if slow and slow[0] in rows[step]]
         if steps:
