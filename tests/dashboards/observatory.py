@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from synthetic import COMPOSITE_EVERY, signals
+from tests.dashboards.synthetic import COMPOSITE_EVERY, signals
 
 from foreshock.wire import (
     CONTENT_TYPE,
@@ -44,11 +44,14 @@ class Observatory:
 
     def start(self) -> None:
         """Starts the collector and waits until it listens."""
-        command = "from foreshock.cli import main; main()"
-        arguments = ["serve", "--json", "--port", str(self._port), "--db", str(self._database)]
+        command = "import sys; from foreshock.server.serving import run; "
+        command += "sys.exit(run(host=None, port=int(sys.argv[1]), db=sys.argv[2], as_json=True))"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", command, *arguments], stdout=subprocess.PIPE, text=True, env=inherited
+            [sys.executable, "-c", command, str(self._port), str(self._database)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=inherited,
         )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline())["url"] == self.url
