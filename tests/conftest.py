@@ -3,6 +3,11 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# Tests never judge wall time: a busy machine must not fail a property
+settings.register_profile("foreshock", deadline=None)
+settings.load_profile("foreshock")
 
 
 def require(available: bool, what: str) -> None:

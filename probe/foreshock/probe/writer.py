@@ -1,10 +1,9 @@
 """The background thread that turns frames into records and makes them durable."""
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +130,8 @@ class Writer:
                 self._begin_attempt(frame)
 
     def _take_log(self, frame: LogFrame) -> None:
-        attempt = self._attempt
-        stream = attempt.logs.get(frame.names)
+        attempt, names = self._attempt, tuple(frame.values)
+        stream = attempt.logs.get(names)
         if stream is None:
             if len(attempt.logs) >= _MAX_LOG_LAYOUTS:
                 self._faults.tell(
@@ -141,10 +140,10 @@ class Writer:
                     "the newest set is not recorded; log the same names each time",
                 )
                 return
-            for name in frame.names:
+            for name in names:
                 _check_name(name)
-            stream = Stream(f"log-{len(attempt.logs)}", frame.names, attempt.numbering)
-            attempt.logs[frame.names] = stream
+            stream = Stream(f"log-{len(attempt.logs)}", names, attempt.numbering)
+            attempt.logs[names] = stream
         stream.add(frame.step, frame.time, _numbers(frame.values))
 
     def _begin_attempt(self, frame: NewAttempt) -> None:
@@ -177,16 +176,9 @@ def _check_name(name: str) -> None:
         raise UnknownSignalError(f"{name!r} is a signal of the catalogue: log it under another name")
 
 
-def _numbers(values: NDArray[np.float64] | tuple[object, ...]) -> NDArray[np.float32]:
-    if not isinstance(values, np.ndarray):
-        values = np.array([float(value) for value in values], np.float64)  # type: ignore[arg-type]
+def _numbers(values: dict[str, Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        return values.astype(np.float32)
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()
+        return np.fromiter(values.values(), np.float64, len(values)).astype(np.float32)
 
 
 def attempt_folder(run_directory: Path, rank: int, attempt: int) -> Path:

@@ -30,6 +30,8 @@ _PLAIN: Final = {
     "canary_gain": "Gain of layer 0, the worse direction.",
     "headroom_bits": "Doublings left before the residual stream passes its dtype's range.",
 }
+# Prometheus knows bytes and no bits, and a doubling is what is meant.
+_NAMES: Final = {"headroom_bits": "foreshock_headroom_doublings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _labels(row: sa.RowMapping) -> tuple[str, ...]:
 
 def _run_families(latest: Sequence[LatestOfRun]) -> Iterator[Metric]:
     for series, text in _PLAIN.items():
-        family = GaugeMetricFamily(f"foreshock_{series}", text, labels=LABELS)
+        family = GaugeMetricFamily(_NAMES.get(series, f"foreshock_{series}"), text, labels=LABELS)
         for labels, _, values in latest:
             if series in values:
                 family.add_metric(labels, values[series])

@@ -76,6 +76,7 @@ def edge_crosses(places: Sequence[float], texts: Sequence[str]) -> Trace:
         "y": [0.05 if "-Inf" in text else 0.9 for text in texts],
         "text": [plain(text, 120) for text in texts],
         "hovertemplate": "<b>%{text}</b><extra></extra>",
+        "cliponaxis": False,
         "showlegend": False,
         "marker": {"symbol": "x", "size": 8, "color": role("critical")},
     }

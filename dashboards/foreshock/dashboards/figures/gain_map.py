@@ -190,21 +190,31 @@ def _point_at_worst(drawing: Drawing, found: LayerMap, values: FloatArray, scale
     text = gain(value) if scale.centred and scale.log else words(value)
     broken = "; grey cells are not finite" if not np.isfinite(values).all() else ""
     drawing.reading = f"Layer {worst} is farthest from health: {text} at step {step:,}{broken}."
-    drawing.annotations.append(
-        {
-            "x": 1,
-            "xref": "paper",
-            "xanchor": "right",
-            "y": worst,
-            "yref": "y",
-            "showarrow": False,
-            "text": f"layer {worst} \N{BLACK RIGHT-POINTING POINTER}",
-            "bgcolor": role("surface"),
-            "borderpad": 2,
-            "opacity": 0.9,
-            "font": {"size": 11, "color": role("ink")},
-        }
-    )
+    drawing.shapes.append(_outline(worst))
+    drawing.annotations.append(_name(worst))
+
+
+def _outline(layer: int) -> dict[str, Any]:
+    edge = {"color": role("ink"), "width": 1.25}
+    sides = {"x0": 0, "x1": 1, "y0": layer - 0.5, "y1": layer + 0.5}
+    return {"type": "rect", "xref": "paper", "yref": "y", "layer": "above", "line": edge, **sides}
+
+
+def _name(layer: int) -> dict[str, Any]:
+    """The worst layer's name at the left end of its row, where a run begins healthy."""
+    return {
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": layer,
+        "yref": "y",
+        "showarrow": False,
+        "text": f"worst: layer {layer}",
+        "bgcolor": role("surface"),
+        "borderpad": 2,
+        "opacity": 0.92,
+        "font": {"size": 11, "color": role("ink")},
+    }
 
 
 def _table(found: LayerMap, values: FloatArray) -> Table:

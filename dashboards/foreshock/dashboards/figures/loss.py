@@ -35,17 +35,22 @@ def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
         drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "loss", log=log_y)))
         mark_broken(drawing, x_of(buckets), kinds_of(buckets), "loss")
         drawing.table = series_table([buckets], ["loss"])
+        drawing.annotations += alert_labels(alerts, _span(buckets, window))
         drawing.reading = _reading(buckets)
     if drawing.traces:
         drawing.traces += alert_markers(alerts)
     drawing.shapes += alert_lines(alerts)
-    drawing.annotations += alert_labels(alerts)
     return drawing.figure(
         xaxis=step_axis(),
         yaxis=log_axis("nat", shown) if log_y else value_axis("nat"),
         yaxis9=mark_axis(),
         showlegend=False,
     )
+
+
+def _span(buckets: SeriesBuckets, window: Window) -> tuple[int, int]:
+    first, last = (int(buckets.first_step[0]), int(buckets.last_step[-1])) if len(buckets.count) else (0, 0)
+    return first if window.start is None else window.start, last if window.stop is None else window.stop
 
 
 def _reading(buckets: SeriesBuckets) -> str:

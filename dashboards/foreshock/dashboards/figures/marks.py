@@ -27,8 +27,8 @@ def severity_symbol(severity: str) -> str:
 
 
 def rule_words(rule: str) -> str:
-    """A rule's name as words."""
-    return rule.replace("_", " ")
+    """A rule's name as words, safe to draw."""
+    return plain(rule.replace("_", " "), 40)
 
 
 def marked_step(alert: AlertMark) -> int:
@@ -95,8 +95,11 @@ def alert_markers(alerts: Sequence[AlertMark]) -> list[Trace]:
     ]
 
 
-def alert_labels(alerts: Sequence[AlertMark], most: int = 3) -> list[dict[str, Any]]:
-    """Words at the first alert of each rule, the gravest first, as many as there is room for."""
+def alert_labels(alerts: Sequence[AlertMark], span: tuple[int, int], most: int = 3) -> list[dict[str, Any]]:
+    """Words at the first alert of each rule, the gravest first, as many as there is room for.
+
+    Near the right end of the steps `span` a label stands to the left of its line.
+    """
     firsts: dict[str, AlertMark] = {}
     for alert in sorted(alerts, key=lambda alert: alert.severity != "critical"):
         firsts.setdefault(alert.rule, alert)
@@ -107,19 +110,24 @@ def alert_labels(alerts: Sequence[AlertMark], most: int = 3) -> list[dict[str, A
             "y": 1,
             "yref": "paper",
             "yanchor": "top",
-            "xanchor": "left",
-            "xshift": 5,
+            **_side(marked_step(alert), span),
             "yshift": -5 - 17 * row,
             "showarrow": False,
             "align": "left",
             "bgcolor": role("surface"),
             "borderpad": 1,
             "opacity": 0.92,
-            "text": f"{plain(rule_words(alert.rule), 28)} <b>{marked_step(alert):,}</b>",
+            "text": f"{rule_words(alert.rule)} <b>{marked_step(alert):,}</b>",
             "font": {"size": 11, "color": severity_colour(alert.severity)},
         }
         for row, alert in enumerate(sorted(list(firsts.values())[:most], key=marked_step))
     ]
+
+
+def _side(step: int, span: tuple[int, int]) -> dict[str, Any]:
+    if step > span[0] + 0.7 * (span[1] - span[0]):
+        return {"xanchor": "right", "xshift": -5}
+    return {"xanchor": "left", "xshift": 5}
 
 
 def healthy_band(band: Band | None, *, yref: str = "y", xref: str = "paper") -> list[Shape]:

@@ -134,7 +134,7 @@ def _severity(
 
 
 def _hover(name: str, alert: AlertMark) -> str:
-    head = f"<b>{plain(rule_words(alert.rule))}</b> at step {marked_step(alert):,}"
+    head = f"<b>{rule_words(alert.rule)}</b> at step {marked_step(alert):,}"
     return f"{head}<br>{plain(name)}<br>{wrapped(alert.reason)}"
 
 

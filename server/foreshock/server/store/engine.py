@@ -77,8 +77,10 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The database's address as people may see it, without a password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        """The file's path, or the server's address without its password."""
+        url = self.engine.url
+        is_file = url.get_backend_name() == "sqlite"
+        return str(url.database) if is_file else url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Closes every connection; on SQLite the last one folds the write-ahead log into the file."""

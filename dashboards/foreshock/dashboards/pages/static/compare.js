@@ -82,7 +82,7 @@ function showVerdict(verdict) {
   setText(byId("verdict-word"), word);
   setText(byId("verdict-sentence"), SENTENCES[verdict.state] ?? "");
   byId("reasons").replaceChildren(...list("Why", verdict.reasons));
-  byId("missing").replaceChildren(...list("Still missing", verdict.missing), ...list("To be told", verdict.notes));
+  byId("missing").replaceChildren(...list("Still missing", verdict.missing), ...list("Bear in mind", verdict.notes));
 }
 
 function list(title, items) {

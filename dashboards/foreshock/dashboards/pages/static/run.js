@@ -19,14 +19,14 @@ const DETAIL_MS = 5000;
 const view = new View();
 const state = { run: null, alerts: [], latest: null, detailAt: 0, alertsDirty: true, detailDirty: true };
 
-function figureSource(name, shape) {
+function figureSource(name) {
   return () => {
     const start = view.step("from");
     const stop = view.step("to");
     const parameters = { start, stop, attempt: view.step("attempt"), buckets: buckets(name) };
     if (name === "gain_map") parameters.series = view.get("map", DEFAULT_MAP);
     if (name === "loss" && view.get("log") === "1") parameters.log_y = "true";
-    return { where: `${WHERE}/figures/${path(name)}`, parameters, start, stop, shape };
+    return { where: `${WHERE}/figures/${path(name)}`, parameters, start, stop };
   };
 }
 
@@ -42,13 +42,23 @@ function zoom(start, stop) {
   drawFigures();
 }
 
-const charts = [...document.querySelectorAll("[data-figure]")].map(
-  (card) => new Chart(card, figureSource(card.dataset.figure, card.dataset.shape), card.dataset.shape === "steps" ? zoom : null),
-);
+let charts = [];
+
+// Figures are asked for once the run is known to exist.
+function makeCharts() {
+  if (charts.length) return;
+  charts = [...document.querySelectorAll("[data-figure]")].map(
+    (card) => new Chart(card, figureSource(card.dataset.figure), card.dataset.shape === "steps" ? zoom : null),
+  );
+}
 
 // One after another: the page stays responsive, and a slow collector gets one question at a time.
 async function drawFigures() {
   for (const chart of charts) await chart.refresh();
+}
+
+function refreshOne(name) {
+  charts.find((chart) => chart.name === name)?.refresh();
 }
 
 function showWindow() {
@@ -133,13 +143,14 @@ function showVitals(run, latest) {
   const layer = worstOf(layerGains(values));
   const loss = toNumber(values.loss);
   const step = latest?.step ?? run.last_step;
-  const left = run.state === "running" && run.total_steps ? remaining(run, values, step) : "";
+  const layerMoves = layer !== null && Number.isFinite(layer.value);
+  const left = run.state === "running" && run.total_steps && !(loss !== null && !Number.isFinite(loss)) ? remaining(run, values, step) : "";
   const headroom = toNumber(values.headroom_bits);
   byId("vitals").replaceChildren(
     vital("Step", step < 0 ? "–" : whole(step), [run.total_steps ? `of ${whole(run.total_steps)}` : "", left].filter(Boolean).join(", ")),
     vital("Loss", number(loss), "nat", loss !== null && !Number.isFinite(loss) ? "off" : ""),
-    vital("Worst composite gain", composite ? gain(composite.value) : "–", composite ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
-    vital("Layer that moves most", layer ? `layer ${layer.layer}` : "–", layer ? `gain ${gain(layer.value)}` : ""),
+    vital("Worst composite gain", composite ? gain(composite.value) : "–", composite && Number.isFinite(composite.value) ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
+    vital("Layer that moves most", layerMoves ? `layer ${layer.layer}` : "–", layerMoves ? `gain ${gain(layer.value)}` : ""),
     vital("Gradient norm", number(values.grad_norm), values.clip_coefficient === undefined ? "" : `clipping leaves ${share(values.clip_coefficient)}`),
     vital("Headroom", bits(headroom), headroom === null ? "" : "until the stream overflows", headroomClass(headroom) === "none" ? "" : headroomClass(headroom)),
   );
@@ -177,7 +188,8 @@ function alertRow(alert) {
 function showAlerts() {
   const rank = { critical: 0, warning: 1, info: 2 };
   const open = state.alerts.filter((alert) => alert.state === "firing" && !alert.acknowledged_at);
-  open.sort((a, b) => (rank[a.severity] ?? 3) - (rank[b.severity] ?? 3) || since(a) - since(b));
+  const exits = (alert) => (String(alert.rule).startsWith("exit") ? 0 : 1);
+  open.sort((a, b) => (rank[a.severity] ?? 3) - (rank[b.severity] ?? 3) || exits(a) - exits(b) || since(a) - since(b));
   const key = (alert) => `${alert.run_id}/${alert.alert_id}`;
   const changed = () => {
     state.alertsDirty = true;
@@ -211,12 +223,24 @@ async function loadAlerts() {
 
 async function load() {
   await guarded(async () => {
-    await loadDetail();
+    try {
+      await loadDetail();
+    } catch (error) {
+      if (error.status === 404) return showMissing(error);
+      throw error;
+    }
+    makeCharts();
     state.latest = await get(`${WHERE}/latest`);
     await loadAlerts();
     showHealth();
     await drawFigures();
   });
+}
+
+function showMissing(error) {
+  const card = element("div", { class: "card empty" }, element("strong", {}, "No such run"), `${error.message}. `, element("a", { href: "/" }, "See all runs"), ".");
+  byId("main").replaceChildren(card);
+  pulse.pause(true);
 }
 
 const pulse = new Pulse(load);
@@ -236,7 +260,7 @@ byId("pause").addEventListener("click", (event) => {
 });
 byId("map-series").addEventListener("change", (event) => {
   view.set({ map: event.target.value === DEFAULT_MAP ? null : event.target.value });
-  charts.find((chart) => chart.name === "gain_map").refresh();
+  refreshOne("gain_map");
 });
 byId("attempt").addEventListener("change", (event) => {
   view.set({ attempt: event.target.value, from: null, to: null });
@@ -245,7 +269,7 @@ byId("attempt").addEventListener("change", (event) => {
 });
 byId("log-loss").addEventListener("change", (event) => {
   view.set({ log: event.target.checked ? "1" : null });
-  charts.find((chart) => chart.name === "loss").refresh();
+  refreshOne("loss");
 });
 
 function readView() {

@@ -60,14 +60,14 @@ function stepCell(run) {
 }
 
 function alertCell(run) {
-  const { lastAlert } = summaryOf(run);
+  const { lastAlert, numFiring } = summaryOf(run);
   if (!lastAlert) return element("td", { class: "none whole", "data-label": "Last alert" }, "none");
   const words = { class: "severity", "data-severity": lastAlert.severity, "data-state": lastAlert.state };
   return element(
     "td",
     { class: "whole", "data-label": "Last alert" },
     element("span", words, ruleName(lastAlert.rule)),
-    element("span", { class: "sub" }, `step ${whole(lastAlert.fired_step ?? lastAlert.opened_step)}, ${lastAlert.state}`),
+    element("span", { class: "sub" }, `step ${whole(lastAlert.fired_step ?? lastAlert.opened_step)}, ${lastAlert.state}${numFiring > 1 ? `; ${numFiring} firing` : ""}`),
   );
 }
 

@@ -1,0 +1,103 @@
+"""Server-sent events: told at once, never waited for."""
+
+import asyncio
+import json
+import threading
+
+import httpx
+import pytest
+
+from foreshock.server.bell import MAX_WAITING, Bell
+from foreshock.server.errors import BusyError
+
+
+def listen(bell, run_id=None, rounds=1, heartbeat_seconds=5.0):
+    """Starts listening in a thread of its own; the news of each round as they come."""
+    heard, ready = [], threading.Event()
+
+    async def hear():
+        listening = bell.listen(run_id, heartbeat_seconds)
+        asyncio.get_running_loop().call_later(0.05, ready.set)
+        async for news in listening:
+            heard.append(news)
+            if len(heard) == rounds:
+                break
+        await listening.aclose()
+
+    thread = threading.Thread(target=asyncio.run, args=(hear(),))
+    thread.start()
+    assert ready.wait(5)
+    return heard, thread
+
+
+def test_steps_coalesce_and_alerts_do_not():
+    bell = Bell()
+    heard, thread = listen(bell, rounds=2, heartbeat_seconds=0.5)
+    for step in range(100):
+        bell.ring("step", {"run_id": "a", "step": step})
+        bell.ring("alert", {"run_id": "a", "number": step})
+    thread.join(5)
+    news = [item for round_ in heard for item in round_]
+    assert [data["number"] for name, data in news if name == "alert"] == list(range(100))
+    steps = [data["step"] for name, data in news if name == "step"]
+    assert len(steps) <= 2 and steps[-1] == 99
+
+
+def test_a_reader_of_one_run_hears_nothing_of_others():
+    bell = Bell()
+    heard, thread = listen(bell, "a")
+    bell.ring("step", {"run_id": "b", "step": 1})
+    bell.ring("run", {"run_id": "a", "state": "finished"})
+    thread.join(5)
+    assert heard == [[("run", {"run_id": "a", "state": "finished"})]]
+
+
+def test_silence_is_heard_as_heartbeats():
+    heard, thread = listen(Bell(), heartbeat_seconds=0.05, rounds=2)
+    thread.join(5)
+    assert heard == [[], []]
+
+
+def test_a_reader_that_is_flooded_is_cut_off_and_the_bell_goes_on():
+    bell = Bell()
+    heard, thread = listen(bell, rounds=10)
+    for number in range(50 * MAX_WAITING):
+        bell.ring("alert", {"run_id": "a", "number": number})
+    thread.join(5)
+    assert not thread.is_alive() and len(heard) <= 2
+
+
+def test_closing_the_bell_ends_every_stream():
+    bell = Bell()
+    heard, thread = listen(bell)
+    bell.close()
+    thread.join(5)
+    assert not thread.is_alive() and heard == []
+
+
+def test_readers_are_bounded(monkeypatch):
+    monkeypatch.setattr("foreshock.server.bell.MAX_READERS", 1)
+    bell = Bell()
+    _, thread = listen(bell)
+    with pytest.raises(BusyError, match="close some"):
+        bell.check_room()
+    bell.close()
+    thread.join(5)
+
+
+def test_a_page_hears_of_new_steps_over_http(start_collector, tmp_path, writer_of):
+    collector = start_collector("--port", "0", "--db", str(tmp_path / "a.db"))
+    with httpx.Client(base_url=collector.url(), timeout=20) as http:
+        writer = writer_of(http).start()
+        with http.stream("GET", "/api/v1/events?run_id=run-1") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            with httpx.Client(base_url=http.base_url) as sender:
+                writer.http = sender
+                writer.send(writer.batch([41, 42], [1.0, 1.0]), writer.event("finished", 42))
+            told = [line for line in (next(lines) for _ in range(7)) if line]
+        assert collector.stop() is not None
+    assert told[0::2] == ["event: run", "event: step"]
+    data = [json.loads(line.removeprefix("data: ")) for line in told[1::2]]
+    assert data == [{"run_id": "run-1", "state": "finished"}, {"run_id": "run-1", "step": 42}]

@@ -1,0 +1,95 @@
+"""/metrics: live runs' gauges and the collector's own counters."""
+
+import math
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+from tests.conftest import require
+
+from foreshock.server.app import create_app
+
+COLUMNS = (
+    "loss",
+    "grad_norm",
+    "canary_gain",
+    "headroom_bits",
+    *(f"layer_amax_{way}_mean[{layer}]" for way in ("forward", "backward") for layer in range(3)),
+    *(f"composite_amax_{way}_mean[{layer}]" for way in ("forward", "backward") for layer in range(3)),
+)
+VALUES = (2.5, float("inf"), 1.25, 9.5, 1.0, 1.5, 2.0, 1.0, 1.0, 3.0, 1.0, 1.5, 3.0, 9.0, 9.0, float("nan"))
+
+
+def samples(http):
+    text = http.get("/metrics").text
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(http, name, **labels):
+    found = [s.value for s in samples(http) if s.name == name and labels.items() <= s.labels.items()]
+    assert len(found) == 1, (name, labels, found)
+    return found[0]
+
+
+@pytest.fixture
+def live(http, writer):
+    writer.start(*COLUMNS)
+    writer.send(writer.batch([7], [VALUES]))
+    return http
+
+
+def test_a_live_run_shows_its_newest_values(live):
+    of_run = {"run_id": "run-1", "run": "run-1", "project": "demo"}
+    assert value(live, "foreshock_loss", **of_run) == 2.5
+    assert math.isinf(value(live, "foreshock_grad_norm", **of_run))
+    assert value(live, "foreshock_last_step", **of_run) == 7
+    assert value(live, "foreshock_canary_gain", **of_run) == 1.25
+    assert value(live, "foreshock_headroom_doublings", **of_run) == 9.5
+    assert value(live, "foreshock_layer_gain_worst", direction="forward", **of_run) == 2.0
+    assert value(live, "foreshock_layer_gain_worst", direction="backward", **of_run) == 3.0
+    assert value(live, "foreshock_layer_gain", direction="forward", percentile="50", **of_run) == 1.5
+    assert value(live, "foreshock_composite_gain_worst", direction="forward", **of_run) == 3.0
+    assert math.isnan(value(live, "foreshock_composite_gain_worst", direction="backward", **of_run))
+
+
+def test_a_finished_run_leaves_the_page(live, writer):
+    writer.send(writer.event("finished", 8))
+    assert not [sample for sample in samples(live) if sample.labels.get("run_id")]
+    assert value(live, "foreshock_live_runs") == 0
+
+
+def test_runs_over_the_bound_are_counted_not_shown(settings, writer_of):
+    bounded = settings.model_copy(update={"max_live_runs": 2})
+    with TestClient(create_app(bounded), base_url="http://127.0.0.1:8787") as http:
+        for number in range(5):
+            writer_of(http, run_id=f"run-{number}").start()
+        assert len([s for s in samples(http) if s.name == "foreshock_last_step"]) == 2
+        assert value(http, "foreshock_live_runs") == 5
+        assert value(http, "foreshock_live_runs_truncated") == 3
+
+
+def test_the_collector_counts_what_it_does(live, writer):
+    body = writer.body(writer.batch([8, 9], [VALUES, VALUES]))
+    writer.post(body)
+    writer.post(body)
+    writer.send(writer.tombstone(3, 30))
+    writer.post(b"nonsense")
+    assert value(live, "foreshock_points_total") == 3 * len(COLUMNS)
+    assert value(live, "foreshock_records_total") == 4
+    assert value(live, "foreshock_duplicates_total") == 1
+    assert value(live, "foreshock_lost_frames_total") == 30
+    assert value(live, "foreshock_appends_total", result="stored") == 5
+    assert value(live, "foreshock_appends_total", result="malformed") == 1
+    assert value(live, "foreshock_append_duration_seconds_count") == 5
+    assert value(live, "foreshock_stored_bytes_total") == sum(map(len, writer.sent))
+    assert value(live, "foreshock_waiting_appends") == 0
+
+
+@pytest.mark.prometheus
+def test_promtool_is_content(live):
+    require(shutil.which("promtool") is not None, "promtool")
+    text = live.get("/metrics").text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -1,0 +1,127 @@
+"""A disk that is full, a database that turns read-only, a queue that is full: told, and nothing harmed."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from foreshock.server.errors import BusyError, StorageError
+from foreshock.server.store.entries import read_body
+
+
+@pytest.fixture
+def pragma(http):
+    """Runs a PRAGMA on every connection, present and future."""
+    engine = http.app.state.collector.engine
+    statements = []
+
+    def on_checkout(connection, *_):
+        for statement in statements:
+            connection.execute(statement)
+
+    sa.event.listen(engine, "checkout", on_checkout)
+    return lambda statement: statements.append(f"PRAGMA {statement}")
+
+
+def losses(http):
+    found = http.get("/api/v1/runs/run-1/series?column=loss&buckets=5000").json()["series"]
+    return found[0]["last"] if found else []
+
+
+def test_a_full_disk_is_507_and_heals(http, writer, problem, pragma):
+    writer.start("loss", *(f"stream_rms[{layer}]" for layer in range(2000)))
+    noise = [[float(hash((row, column)) % 997) for column in range(2001)] for row in range(64)]
+    assert writer.send(writer.batch(range(64), noise)).status_code == 200
+    before = losses(http)
+    pragma("max_page_count = 1")  # SQLite takes the present size: not one page may be added
+    body = writer.body(writer.batch(range(64, 128), noise))
+    told = problem(writer.post(body), 507, "storage-full")
+    assert "free some space" in told["detail"]
+    assert losses(http) == before
+    pragma("max_page_count = 1000000")
+    assert writer.post(body).json() == {"next_sequence": 3, "num_duplicates": 0, "alerts": []}
+    assert losses(http) == before * 2
+
+
+def test_a_read_only_database_is_503_and_heals(http, writer, problem, pragma):
+    writer.start()
+    pragma("query_only = ON")
+    body = writer.body(writer.batch([0], [1.0]))
+    answer = writer.post(body)
+    assert "writable" in problem(answer, 503, "storage-read-only")["detail"]
+    assert int(answer.headers["retry-after"]) > 0
+    problem(writer.declare(), 503, "storage-read-only")
+    assert losses(http) == []
+    pragma("query_only = OFF")
+    assert writer.post(body).status_code == 200
+    assert losses(http) == [1.0]
+
+
+def test_a_database_that_is_gone_is_503(http, writer, problem):
+    writer.start()
+    engine = http.app.state.collector.engine
+
+    def refuse(*_):
+        raise sa.exc.OperationalError("SELECT 1", {}, OSError("the network is down"))
+
+    sa.event.listen(engine, "before_cursor_execute", refuse)
+    problem(writer.send(), 503, "storage-unavailable")
+    problem(http.get("/api/v1/runs"), 503, "storage-unavailable")
+    problem(http.get("/readyz"), 503, "storage-unavailable")
+    assert "foreshock_database_up 0.0" in http.get("/metrics").text
+    assert http.get("/healthz").status_code == 200
+    sa.event.remove(engine, "before_cursor_execute", refuse)
+    assert writer.send().status_code == 200
+
+
+def test_a_fault_of_ours_tells_no_secrets(http, problem, monkeypatch):
+    monkeypatch.setattr("foreshock.server.api.runs.list_runs", lambda *_: 1 / 0)
+    told = problem(http.get("/api/v1/runs"), 500, "internal")
+    assert "division" not in str(told)
+
+
+def test_a_writer_that_hits_a_fault_goes_on(http, writer, problem, monkeypatch):
+    writer.start()
+    with monkeypatch.context() as broken:
+        broken.setattr("foreshock.server.store.append.Desk.load", lambda *_: 1 / 0)
+        problem(writer.send(), 503, "storage-unavailable")
+    assert writer.send().status_code == 200
+
+
+def test_more_appends_than_may_wait_are_429(http, writer):
+    writer.start()
+    collector = http.app.state.collector
+    submission = read_body(writer.body(writer.batch([0], [1.0])), "run-1")
+    with collector.engine.begin():  # holds the write lock, so the writer thread waits
+        waiting = [collector.log.submit(submission)]
+        with pytest.raises(BusyError) as busy:
+            for _ in range(collector.settings.max_waiting_appends + 2):
+                waiting.append(collector.log.submit(submission))
+    assert busy.value.headers == {"Retry-After": "1"}
+    receipts = [future.result(timeout=30) for future in waiting]
+    assert sum(receipt.num_duplicates for receipt in receipts) == len(receipts) - 1
+    assert losses(http) == [1.0]
+
+
+def test_bytes_that_wait_are_bounded(http, writer):
+    writer.start()
+    log = http.app.state.collector.log
+    body = writer.body(writer.batch([0], [1.0]))
+    large = read_body(body, "run-1")
+    object.__setattr__(large, "num_bytes", http.app.state.collector.settings.max_waiting_bytes)
+    with http.app.state.collector.engine.begin():
+        first = log.submit(large)
+        with pytest.raises(BusyError):
+            log.submit(large)
+    assert first.result(timeout=30).next_sequence == 2
+
+
+def test_a_stopped_writer_refuses(http, writer):
+    writer.start()
+    collector = http.app.state.collector
+    submission = read_body(writer.body(), "run-1")
+    stopper = threading.Thread(target=collector.log.stop)
+    stopper.start()
+    stopper.join(10)
+    with pytest.raises(StorageError, match="stopping"):
+        collector.log.submit(submission)
