@@ -1,5 +1,6 @@
 """The demo, shrunk: a real collector, real trainings, a summary, and no process left behind."""
 
+import io
 import json
 import math
 import socket
@@ -19,9 +20,9 @@ from foreshock.reference_models.observatory import AlertLine
 
 
 def shown(renderable: object) -> str:
-    console = Console(width=160, record=True, quiet=True)
-    console.print(renderable)
-    return console.export_text()
+    paper = io.StringIO()
+    Console(width=160, file=paper).print(renderable)
+    return paper.getvalue()
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def _train_all(
     """Trains all runs, some at once, and shows them until the last has ended."""
     trainings: dict[str, TrainingProcess] = {}
     names = {plan.run_id: plan.name for plan in plans}
-    waiting = list(plans)
+    waiting, rows = list(plans), observatory.runs()
     try:
         with Live(console=console, refresh_per_second=4, transient=False) as live:
             while waiting or _num_running(trainings):
@@ -88,10 +88,11 @@ def _train_all(
                 while waiting and _num_running(trainings) < AT_ONCE:
                     plan = waiting.pop(0)
                     trainings[plan.run_id] = plan.start(collector.url, where)
-                live.update(live_table(names, observatory.runs(), trainings))
+                rows = observatory.runs() or rows
+                live.update(live_table(names, rows, trainings))
                 time.sleep(_POLL_SECONDS)
             observatory.wait_until_judged(list(names))
-            live.update(live_table(names, observatory.runs(), trainings))
+            live.update(live_table(names, observatory.runs() or rows, trainings))
     finally:
         for training in trainings.values():
             stop_process(training.process)

@@ -51,7 +51,7 @@ class Observatory:
         """The project's runs by identity; none while the collector does not answer."""
         try:
             rows = self._get("/api/v1/runs", project=self.project, limit=100)["runs"]
-        except httpx.HTTPError:
+        except DemoError:
             return {}
         return {row["run_id"]: row for row in rows}
 
@@ -95,13 +95,12 @@ class Observatory:
         return groups
 
     def peak(self, run_id: str, reduction: str) -> float | None:
-        """The largest composite amax of a run over layers, steps and both directions; None without any."""
+        """The largest finite composite amax of a run over layers, steps and directions; None without any."""
         peaks = []
         for series in (f"composite_amax_forward_{reduction}", f"composite_amax_backward_{reduction}"):
-            answer = self._client.get(f"/api/v1/runs/{run_id}/map", params={"series": series})
-            if answer.status_code == httpx.codes.OK:
-                cells = (read_number(cell) for layer in answer.json()["max"] for cell in layer)
-                peaks += [cell for cell in cells if cell is not None and math.isfinite(cell)]
+            layers = self._get(f"/api/v1/runs/{run_id}/map", series=series)["max"]
+            cells = (read_number(cell) for layer in layers for cell in layer)
+            peaks += [cell for cell in cells if cell is not None and math.isfinite(cell)]
         return max(peaks, default=None)
 
     def verdict(self) -> dict[str, Any]:
@@ -117,7 +116,10 @@ class Observatory:
         return {step: value for step, value in pairs if value is not None}
 
     def _get(self, path: str, **params: str | int) -> dict[str, Any]:
-        answer = self._client.get(path, params=params)
+        try:
+            answer = self._client.get(path, params=params)
+        except httpx.TransportError as error:
+            raise DemoError(f"the collector does not answer to {path}: {error}") from error
         if answer.status_code != httpx.codes.OK:
             raise DemoError(f"the collector answered {answer.status_code} to {path}: {answer.text[:200]}")
         body: dict[str, Any] = answer.json()
