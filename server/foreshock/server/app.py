@@ -30,11 +30,11 @@ _ROUTERS = (
     runs.router,
     append.router,
     series.router,
+    alerts.router,
     compare.router,
+    verdict.router,
     figures.router,
     events.router,
-    alerts.router,
-    verdict.router,
 )
 _DESCRIPTION = """Stores and judges training-stability signals.
 

@@ -1,4 +1,4 @@
-"""The collector put together: database, writer, readers, bell, judge."""
+"""The collector put together: database, writer, readers, bell, judge, notifications."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -34,8 +34,8 @@ class Collector:
     log: AppendLog
     tracks: TrackCache
     figures: FigureCache
-    judge: Judge
     outbox: Outbox
+    judge: Judge
 
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
@@ -54,9 +54,10 @@ class Collector:
         )
         tracks = TrackCache(settings.cache_bytes)
         LiveRuns(database.engine, tracks, settings.max_live_runs, registry)
-        outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.public_url or "")
+        outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
         judge = Judge(database.engine, _judge_settings(settings, outbox), bell.ring)
-        return cls(settings, database, bell, registry, instruments, log, tracks, FigureCache(), judge, outbox)
+        figures = FigureCache()
+        return cls(settings, database, bell, registry, instruments, log, tracks, figures, outbox, judge)
 
     @property
     def engine(self) -> sa.Engine:
@@ -70,8 +71,8 @@ class Collector:
     def start(self) -> None:
         """Starts the threads."""
         self.log.start()
-        self.judge.start()
         self.outbox.start()
+        self.judge.start()
 
     def close(self) -> None:
         """Commits what waits and closes the database."""
@@ -85,13 +86,8 @@ class Collector:
 def _notifiers(settings: Settings) -> list[Notifier]:
     notifiers: list[Notifier] = [LogNotifier()]
     if settings.webhook_url is not None:
-        notifiers.append(
-            WebhookNotifier(
-                settings.webhook_url,
-                timeout_seconds=settings.webhook_timeout_seconds,
-                external_url=settings.public_url or "",
-            )
-        )
+        timeout = settings.webhook_timeout_seconds
+        notifiers.append(WebhookNotifier(settings.webhook_url, timeout, settings.address))
     return notifiers
 
 
@@ -99,6 +95,7 @@ def _judge_settings(settings: Settings, outbox: Outbox) -> JudgeSettings:
     return JudgeSettings(
         interval_seconds=settings.judge_interval_seconds,
         lease_seconds=settings.lease_seconds,
+        rank_grace_seconds=settings.rank_grace_seconds,
         heartbeat_grace_seconds=settings.heartbeat_grace_seconds,
         notifiers=outbox.names,
     )

@@ -15,7 +15,7 @@ from foreshock.server.store.engine import reading
 from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.runs import get_run
 from foreshock.server.store.schema import alerts, layouts, records
-from foreshock.server.store.tracks import Source, Steps, TrackCache
+from foreshock.server.store.tracks import Extent, Source, Steps, TrackCache
 from foreshock.wire import (
     Batch,
     Event,
@@ -35,6 +35,12 @@ class Stream:
 
     source: Source
     places: dict[str, int]
+    last_step: int
+
+    @property
+    def extent(self) -> Extent:
+        """How much there is to decode."""
+        return Extent(len(self.places), self.last_step + 1)
 
 
 class StoredRun:
@@ -97,7 +103,7 @@ class StoredRun:
                 if not wanted:
                     continue
                 places = [stream.places[name] for name in wanted]
-                steps, values = self._cache.read(connection, stream.source, places)
+                steps, values = self._cache.read(connection, stream.source, places, stream.extent)
                 for name, row in zip(wanted, values, strict=True):
                     here = ~is_missing(row)
                     parts[name][stream.source.rank].append((steps[here], row[here].astype(np.float64)))
@@ -113,6 +119,7 @@ class StoredRun:
             Stream(
                 Source(row.run_id, row.rank, row.attempt, row.layout_id),
                 {name: place for place, name in enumerate(unpack_names(row.columns))},
+                row.last_step,
             )
             for row in connection.execute(query)
         ]

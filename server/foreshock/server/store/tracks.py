@@ -1,7 +1,9 @@
 """Decoded columns, kept between requests, so that a live page decodes each batch once.
 
-A `Track` holds some columns of one layout of one writer, over all of its steps so far, and grows as
-records arrive. The `TrackCache` drops the tracks that were used longest ago when memory runs out.
+A `Track` holds columns of one layout of one writer, over all of its steps so far, and grows as
+records arrive: all columns while the stream is small, so that the figures of a page decode it once
+between them, else those that were asked for. The `TrackCache` drops the tracks that were used longest
+ago when memory runs out.
 """
 
 import threading
@@ -21,6 +23,7 @@ Values = NDArray[np.float32]
 Steps = NDArray[np.int64]
 
 _FIRST_CAPACITY: Final = 1024
+MAX_WHOLE_BYTES: Final = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,19 @@ class Source:
     rank: int
     attempt: int
     layout_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large a stream is by now: its columns, and at most so many steps."""
+
+    num_columns: int
+    num_steps: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of its columns may be held."""
+        return 4 * self.num_columns * self.num_steps <= MAX_WHOLE_BYTES
 
 
 class Track:
@@ -50,20 +66,19 @@ class Track:
         """Memory held."""
         return self._steps.nbytes + self._values.nbytes
 
-    def read(self, connection: sa.Connection, columns: Sequence[int]) -> tuple[Steps, Values]:
+    def read(self, connection: sa.Connection, columns: Sequence[int], extent: Extent) -> tuple[Steps, Values]:
         """Steps [k] and values [columns, k], up to date with the connection's snapshot."""
-        missing = sorted(set(columns) - self._rows.keys())
-        if missing:
-            self._restart(missing)
+        if not self._rows.keys() >= set(columns):
+            self._restart(range(extent.num_columns) if extent.is_small else columns)
         for sequence, batch in self._new_batches(connection):
             self._grow(batch)
             self._next_sequence = sequence + 1
         chosen = [self._rows[column] for column in columns]
         return self._steps[: self._size], self._values[chosen, : self._size]
 
-    def _restart(self, missing: Sequence[int]) -> None:
+    def _restart(self, columns: Sequence[int]) -> None:
         """Begins again with more columns: rows of different ages would have to be merged."""
-        held = [*self._rows, *missing]
+        held = sorted({*self._rows, *columns})
         self._rows = {column: row for row, column in enumerate(held)}
         self._values = np.empty((len(held), len(self._steps)), np.float32)
         self._next_sequence = self._size = 0
@@ -112,11 +127,13 @@ class TrackCache:
         self._tracks: OrderedDict[Source, Track] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, connection: sa.Connection, source: Source, columns: Sequence[int]) -> tuple[Steps, Values]:
+    def read(
+        self, connection: sa.Connection, source: Source, columns: Sequence[int], extent: Extent
+    ) -> tuple[Steps, Values]:
         """Steps [k] and values [columns, k] of a source."""
         track = self._track(source)
         with track.lock:
-            found = track.read(connection, columns)
+            found = track.read(connection, columns, extent)
         self._trim()
         return found
 
