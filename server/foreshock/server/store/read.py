@@ -16,7 +16,16 @@ from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.runs import get_run
 from foreshock.server.store.schema import alerts, layouts, records
 from foreshock.server.store.tracks import Source, Steps, TrackCache
-from foreshock.wire import Batch, Event, batch_steps, batch_times, batch_values, decode_record, parse_column
+from foreshock.wire import (
+    Batch,
+    Event,
+    batch_steps,
+    batch_times,
+    batch_values,
+    decode_record,
+    is_missing,
+    parse_column,
+)
 from foreshock.wire.readings import AlertMark, LayerMap, SeriesBuckets, Window
 
 
@@ -90,7 +99,8 @@ class StoredRun:
                 places = [stream.places[name] for name in wanted]
                 steps, values = self._cache.read(connection, stream.source, places)
                 for name, row in zip(wanted, values, strict=True):
-                    parts[name][stream.source.rank].append((steps, row.astype(np.float64)))
+                    here = ~is_missing(row)
+                    parts[name][stream.source.rank].append((steps[here], row[here].astype(np.float64)))
         return [join(name, parts[name].values()) for name in dict.fromkeys(columns) if name in parts]
 
     def _streams(self, connection: sa.Connection, attempt: int) -> list[Stream]:
@@ -134,8 +144,12 @@ class StoredRun:
                 last_step = int(batch_steps(batch)[-1])
                 if last_step > step:
                     step, when = last_step, float(batch_times(batch)[-1])
-                for name, value in zip(stream.places, batch_values(batch)[:, -1].tolist(), strict=True):
-                    found[name].append((last_step, value))
+                values = batch_values(batch)[:, -1]
+                for name, value, absent in zip(
+                    stream.places, values.tolist(), is_missing(values), strict=True
+                ):
+                    if not absent:
+                        found[name].append((last_step, value))
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
 
     def events(self) -> list[dict[str, Any]]:
