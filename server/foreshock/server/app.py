@@ -6,7 +6,19 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from foreshock.server.api import append, compare, events, figures, health, pages, problems, runs, series
+from foreshock.server.api import (
+    alerts,
+    append,
+    compare,
+    events,
+    figures,
+    health,
+    pages,
+    problems,
+    runs,
+    series,
+    verdict,
+)
 from foreshock.server.api.compress import NoteEncodings
 from foreshock.server.api.guard import Guard
 from foreshock.server.api.limits import BodyLimit
@@ -14,7 +26,16 @@ from foreshock.server.collector import Collector
 from foreshock.server.settings import Settings
 from foreshock.server.store.engine import Database
 
-_ROUTERS = (runs.router, append.router, series.router, compare.router, figures.router, events.router)
+_ROUTERS = (
+    runs.router,
+    append.router,
+    series.router,
+    alerts.router,
+    compare.router,
+    verdict.router,
+    figures.router,
+    events.router,
+)
 _DESCRIPTION = """Stores and judges training-stability signals.
 
 Errors are RFC 9457 problems (`application/problem+json`). Numbers that are not finite are the strings

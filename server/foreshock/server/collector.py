@@ -1,4 +1,4 @@
-"""The collector put together: database, writer, readers, bell, judge."""
+"""The collector put together: database, writer, readers, bell, judge, notifications."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,8 +6,13 @@ from typing import Self
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
+from foreshock.server.alerts.log import LogNotifier
+from foreshock.server.alerts.notifier import Notifier
+from foreshock.server.alerts.outbox import Outbox
+from foreshock.server.alerts.webhook import WebhookNotifier
 from foreshock.server.bell import Bell
 from foreshock.server.figure_cache import FigureCache
+from foreshock.server.judge import Judge, JudgeSettings
 from foreshock.server.live import LiveRuns
 from foreshock.server.metrics import Instruments
 from foreshock.server.settings import Settings
@@ -29,6 +34,8 @@ class Collector:
     log: AppendLog
     tracks: TrackCache
     figures: FigureCache
+    outbox: Outbox
+    judge: Judge
 
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
@@ -47,7 +54,10 @@ class Collector:
         )
         tracks = TrackCache(settings.cache_bytes)
         LiveRuns(database.engine, tracks, settings.max_live_runs, registry)
-        return cls(settings, database, bell, registry, instruments, log, tracks, FigureCache())
+        outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
+        judge = Judge(database.engine, _judge_settings(settings, outbox), bell.ring)
+        figures = FigureCache()
+        return cls(settings, database, bell, registry, instruments, log, tracks, figures, outbox, judge)
 
     @property
     def engine(self) -> sa.Engine:
@@ -61,9 +71,31 @@ class Collector:
     def start(self) -> None:
         """Starts the threads."""
         self.log.start()
+        self.outbox.start()
+        self.judge.start()
 
     def close(self) -> None:
         """Commits what waits and closes the database."""
         self.bell.close()
         self.log.stop()
+        self.judge.stop()
+        self.outbox.stop()
         self.database.close()
+
+
+def _notifiers(settings: Settings) -> list[Notifier]:
+    notifiers: list[Notifier] = [LogNotifier()]
+    if settings.webhook_url is not None:
+        timeout = settings.webhook_timeout_seconds
+        notifiers.append(WebhookNotifier(settings.webhook_url, timeout, settings.address))
+    return notifiers
+
+
+def _judge_settings(settings: Settings, outbox: Outbox) -> JudgeSettings:
+    return JudgeSettings(
+        interval_seconds=settings.judge_interval_seconds,
+        lease_seconds=settings.lease_seconds,
+        rank_grace_seconds=settings.rank_grace_seconds,
+        heartbeat_grace_seconds=settings.heartbeat_grace_seconds,
+        notifiers=outbox.names,
+    )

@@ -42,6 +42,7 @@ def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) ->
         settings = _settings(host=host, port=port, db=db)
         settings.check()
         listener = _listen(settings)
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         database = open_database(settings.db)
     except StartError as error:
         print(f"foreshock serve: {error.detail}", file=sys.stderr)
@@ -98,11 +99,9 @@ def _serve(settings: Settings, listener: socket.socket, database: Database, *, a
         timeout_graceful_shutdown=STOP_SECONDS,
         server_header=False,
     )
-    port = listener.getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
-    said = {"url": url, "database": database.shown}
-    announcement = json.dumps(said) if as_json else f"foreshock collector: {url}  (database {database.shown})"
+    said = {"url": settings.address, "database": database.shown}
+    line = f"foreshock collector: {settings.address}  (database {database.shown})"
+    announcement = json.dumps(said) if as_json else line
     server = AnnouncedServer(config, app, announcement)
     try:
         server.run(sockets=[listener])

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     judge_interval_seconds: float = Field(
         default=1.0, gt=0, description="The judge commits at most once per run in this time."
     )
+    rank_grace_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="A rank that stands still for this long while others advance is left out.",
+    )
     lease_seconds: float = Field(
         default=15.0, gt=0, description="How long a judge owns a run without renewing."
     )
@@ -80,6 +85,12 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def address(self) -> str:
+        """Where people reach the pages."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     def check(self) -> None:
         """Raises StartError for a combination that would expose the runs to the network."""

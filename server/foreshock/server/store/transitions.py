@@ -1,5 +1,9 @@
-"""Alert transitions as a probe gets them: all that are newer than the last it has seen."""
+"""Alert transitions as a probe gets them: all that are newer than the last it has seen.
 
+A value that is not finite is left out, since the wire's alerts have no word for it; the reason has.
+"""
+
+import math
 from typing import Final
 
 import sqlalchemy as sa
@@ -32,4 +36,9 @@ def unseen_alerts(engine: sa.Engine, run_id: str, last_alert: int) -> list[Alert
         .limit(MAX_ALERTS)
     )
     with reading(engine) as connection:
-        return [Alert(**row) for row in connection.execute(query).mappings()]
+        return [_alert(row) for row in connection.execute(query).mappings()]
+
+
+def _alert(row: sa.RowMapping) -> Alert:
+    value = row["value"]
+    return Alert(**{**row, "value": value if value is not None and math.isfinite(value) else None})
