@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from foreshock.server.detection.sample import RankFrames, merge
+from foreshock.wire import MISSING
 
 
 def frames(rank, columns, steps, values):
@@ -55,6 +56,15 @@ def test_ranks_reduce_the_same_however_steps_are_cut(cut):
     pieces = merge(part(slice(0, cut))) + merge(part(slice(cut, 4)))
     for a, b in zip(whole, pieces, strict=True):
         assert a.values.tobytes() == b.values.tobytes()
+
+
+def test_a_missing_value_is_not_present_and_a_nan_is():
+    values = np.array([[1.0, np.nan], [np.nan, 2.0]], np.float32)
+    values[1, 0] = MISSING[0]
+    step, array = np.array([4, 5]), np.array([4.0, 5.0])
+    first, second = merge([RankFrames(0, ("loss", "grad_norm"), step, array, values)])
+    assert first.present.tolist() == [True, False] and second.present.tolist() == [True, True]
+    assert np.isnan(second.scalar("loss")) and second.scalar("grad_norm") == 2
 
 
 def test_nothing_gives_nothing():
