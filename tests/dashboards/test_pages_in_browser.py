@@ -27,6 +27,8 @@ def wait_for_figures(page: Any) -> None:
         """() => [...document.querySelectorAll('[data-figure]')].every(
             (card) => card.querySelector('.js-plotly-plot') && !card.hasAttribute('data-busy'))"""
     )
+    # Only what is on the screen is kept up to date
+    page.evaluate("document.querySelector('[data-figure]').scrollIntoView({block: 'center'})")
 
 
 def drawn(page: Any, figure: str) -> dict[str, Any]:
