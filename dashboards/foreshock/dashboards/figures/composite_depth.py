@@ -3,10 +3,16 @@
 import numpy as np
 
 from foreshock.dashboards.figures.broken import edge_crosses
-from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
-from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
+from foreshock.dashboards.figures.depth import (
+    columns_to_show,
+    depth_layout,
+    depth_table,
+    edge_values,
+    profiles,
+)
+from foreshock.dashboards.figures.frame import Drawing, Figure, bounded
 from foreshock.dashboards.figures.marks import healthy_band, threshold
-from foreshock.dashboards.figures.numbers import gain, words
+from foreshock.dashboards.figures.numbers import gain
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire import CATALOGUE
 from foreshock.wire.readings import LayerMap, RunReader, Window
@@ -48,8 +54,4 @@ def _tell(drawing: Drawing, maps: dict[str, LayerMap]) -> None:
         told = f"{way} {gain(float(values[worst]))} at layer {worst}"
         parts.append(told if not broken else f"{way} not finite at {broken} layers")
     drawing.reading = f"Largest now: {', '.join(parts)}."
-    layers = max(len(values) for values in newest.values())
-    rows = tuple(
-        (str(layer), *(words(float(values[layer])) for values in newest.values())) for layer in range(layers)
-    )
-    drawing.table = Table(("layer", *newest), rows)
+    drawing.table = depth_table(newest)

@@ -1,10 +1,11 @@
 """A per-layer series as a profile over depth: now, and fainter at earlier steps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from foreshock.dashboards.figures.frame import Drawing, Trace, axis, mark_axis
+from foreshock.dashboards.figures.frame import Drawing, Table, Trace, axis, mark_axis
 from foreshock.dashboards.figures.numbers import finite, positive, words
 from foreshock.dashboards.figures.palette import role
 from foreshock.wire.readings import FloatArray, LayerMap
@@ -47,6 +48,16 @@ def _profile(values: FloatArray, name: str, step: int, colour: str, age: int) ->
         "showlegend": now,
         "hovertemplate": f"step {step:,}: %{{y:.4g}}<extra>{name}</extra>",
     }
+
+
+def depth_table(newest: Mapping[str, FloatArray]) -> Table:
+    """The newest profiles as a table, layer by layer; they may be of unequal depth."""
+    layers = max((len(values) for values in newest.values()), default=0)
+    rows = tuple(
+        (str(layer), *(words(float(one[layer])) if layer < len(one) else "" for one in newest.values()))
+        for layer in range(layers)
+    )
+    return Table(("layer", *newest), rows)
 
 
 def edge_values(found: LayerMap, name: str) -> list[tuple[int, str]]:

@@ -3,8 +3,14 @@
 import numpy as np
 
 from foreshock.dashboards.figures.broken import edge_crosses
-from foreshock.dashboards.figures.depth import columns_to_show, depth_layout, edge_values, profiles
-from foreshock.dashboards.figures.frame import Drawing, Figure, Table, bounded
+from foreshock.dashboards.figures.depth import (
+    columns_to_show,
+    depth_layout,
+    depth_table,
+    edge_values,
+    profiles,
+)
+from foreshock.dashboards.figures.frame import Drawing, Figure, bounded
 from foreshock.dashboards.figures.numbers import words
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.wire.readings import LayerMap, RunReader, Window
@@ -35,11 +41,7 @@ def _tell(drawing: Drawing, maps: dict[str, LayerMap]) -> None:
     if not maps:
         return
     newest = {name: found.mean[:, columns_to_show(found)[-1]] for name, found in maps.items()}
-    layers = max(len(values) for values in newest.values())
-    rows = tuple(
-        (str(layer), *(words(float(values[layer])) for values in newest.values())) for layer in range(layers)
-    )
-    drawing.table = Table(("layer", *newest), rows)
+    drawing.table = depth_table(newest)
     name, values = next(iter(newest.items()))
     finite = values[np.isfinite(values)]
     if finite.size:

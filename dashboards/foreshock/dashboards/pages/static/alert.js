@@ -27,7 +27,7 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     { class: "alert-head" },
     severity(alert),
     element("span", { class: "badge-text" }, `${alert.severity}, ${alert.state}`),
-    element("span", { class: "when" }, `${span(alert)}${alert.subject ? ` · ${alert.subject}` : ""} · ${ago(alert.opened_at)}`),
+    element("span", { class: "when" }, [span(alert), alert.rule, alert.subject, ago(alert.opened_at)].filter(Boolean).join(" · ")),
     runLink ? linkOf(alert) : null,
   );
   return element(
@@ -68,6 +68,7 @@ function form(alert, onAcknowledged) {
       await post(`alerts/${path(alert.run_id, alert.alert_id)}/acknowledge`, { author: author.value, note: note.value });
       window.localStorage.setItem(AUTHOR, author.value);
       button.blur();
+      button.closest("details").open = false;
       onAcknowledged();
     } catch (failure) {
       error.hidden = false;

@@ -21,6 +21,10 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+function isInUse(node) {
+  return node.contains(document.activeElement) || node.querySelector("details[open]") !== null;
+}
+
 // Makes `parent`'s children those of `items`, keeping every node whose item did not change, so that
 // focus, an open form and a text selection survive an update.
 export function reconcile(parent, items, keyOf, build) {
@@ -31,7 +35,7 @@ export function reconcile(parent, items, keyOf, build) {
     const print = JSON.stringify(item);
     let node = old.get(key);
     old.delete(key);
-    if (!node || (node.fingerprint !== print && !node.contains(document.activeElement))) {
+    if (!node || (node.fingerprint !== print && !isInUse(node))) {
       const fresh = build(item);
       fresh.dataset.key = key;
       fresh.fingerprint = print;

@@ -15,6 +15,7 @@ const RUN_ID = decodeURIComponent(window.location.pathname.split("/").filter(Boo
 const WHERE = `runs/${path(RUN_ID)}`;
 const DEFAULT_MAP = "layer_amax_forward_max";
 const DETAIL_MS = 5000;
+const CLOCK_MS = 10000;
 
 const view = new View();
 const state = { run: null, alerts: [], latest: null, detailAt: 0, alertsDirty: true, detailDirty: true };
@@ -283,6 +284,9 @@ view.onBack(() => {
   readView();
   drawFigures();
 });
+
+// A silent run sends no news, so that it is silent must be told by the clock.
+window.setInterval(() => state.run && showHead(state.run), CLOCK_MS);
 
 const live = openShell(RUN_ID);
 live.on("step", () => pulse.beat());
