@@ -35,6 +35,8 @@ from foreshock.wire import (
     make_batch,
 )
 
+Problem = Callable[[Any, int, str], dict[str, Any]]
+
 HERE = "http://127.0.0.1:8787"
 
 
@@ -42,7 +44,7 @@ HERE = "http://127.0.0.1:8787"
 class Writer:
     """One (run, rank, attempt) as a probe would write it, with everything it sent."""
 
-    http: httpx.Client
+    http: httpx.Client | TestClient
     run_id: str = "run-1"
     rank: int = 0
     attempt: int = 0
@@ -117,7 +119,7 @@ def expect_problem(response: httpx.Response, status: int, code: str) -> dict[str
 
 
 @pytest.fixture
-def problem() -> Callable[[httpx.Response, int, str], dict[str, Any]]:
+def problem() -> Problem:
     return expect_problem
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
+from tests.server.conftest import Problem, Writer
 
 from foreshock.server.store.schema import cursors, records
 from foreshock.wire import CONTENT_TYPE, MAX_BODY_BYTES, Body, Layout, encode_body
@@ -30,11 +31,11 @@ def cursor_of(http: TestClient, run_id: str = "run-1") -> sa.Row:
         return connection.execute(sa.select(cursors).where(cursors.c.run_id == run_id)).one()
 
 
-def with_records(writer, encoded):
+def with_records(writer: Writer, encoded: list[bytes]):
     return encode_body(Body(1, writer.run_id, 0, 0, writer.session, 0, encoded))
 
 
-def test_records_are_stored_byte_for_byte_and_acknowledged(http, writer):
+def test_records_are_stored_byte_for_byte_and_acknowledged(http: TestClient, writer: Writer) -> None:
     writer.declare()
     answer = writer.send(writer.layout("loss"), writer.batch([0, 1], [2.5, 2.25]))
     assert answer.json() == {"next_sequence": 2, "num_duplicates": 0, "alerts": []}
@@ -42,7 +43,7 @@ def test_records_are_stored_byte_for_byte_and_acknowledged(http, writer):
     assert cursor_of(http).last_step == 1
 
 
-def test_a_body_sent_again_is_acknowledged_and_stored_once(http, writer):
+def test_a_body_sent_again_is_acknowledged_and_stored_once(http: TestClient, writer: Writer) -> None:
     writer.start()
     body = writer.body(writer.batch([0], [1.0]), writer.batch([1], [1.0]))
     first, again = writer.post(body), writer.post(body)
@@ -51,7 +52,7 @@ def test_a_body_sent_again_is_acknowledged_and_stored_once(http, writer):
     assert stored(http) == writer.sent
 
 
-def test_a_body_that_is_half_known_stores_the_other_half(http, writer):
+def test_a_body_that_is_half_known_stores_the_other_half(http: TestClient, writer: Writer) -> None:
     writer.start()
     known, new = writer.batch([0], [1.0]), writer.batch([1], [1.0])
     writer.send(known)
@@ -60,14 +61,14 @@ def test_a_body_that_is_half_known_stores_the_other_half(http, writer):
     assert len(stored(http)) == 3
 
 
-def test_an_empty_body_is_a_heartbeat(http, writer):
+def test_an_empty_body_is_a_heartbeat(http: TestClient, writer: Writer) -> None:
     writer.start()
     before = http.get("/api/v1/runs/run-1").json()["heartbeat_at"]
     assert writer.send().json()["next_sequence"] == 1
     assert http.get("/api/v1/runs/run-1").json()["heartbeat_at"] > before
 
 
-def test_a_gap_names_the_expected_sequence(http, writer, problem):
+def test_a_gap_names_the_expected_sequence(http: TestClient, writer: Writer, problem: Problem) -> None:
     writer.start()
     writer.take(3)
     told = problem(writer.send(writer.batch([0], [1.0])), 409, "sequence-gap")
@@ -75,7 +76,7 @@ def test_a_gap_names_the_expected_sequence(http, writer, problem):
     assert len(stored(http)) == 1
 
 
-def test_a_gap_inside_a_body_stores_nothing_of_it(http, writer, problem):
+def test_a_gap_inside_a_body_stores_nothing_of_it(http: TestClient, writer: Writer, problem: Problem) -> None:
     writer.start()
     first = writer.batch([0], [1.0])
     writer.take()
@@ -84,7 +85,9 @@ def test_a_gap_inside_a_body_stores_nothing_of_it(http, writer, problem):
     assert len(stored(http)) == 1
 
 
-def test_a_bad_record_takes_its_whole_body_with_it(http, writer, problem):
+def test_a_bad_record_takes_its_whole_body_with_it(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
     writer.start("loss")
     good, bad = writer.batch([0], [1.0]), writer.batch([1], [[1.0, 2.0]])
     told = problem(writer.send(good, bad), 422, "wrong-length")
@@ -93,18 +96,20 @@ def test_a_bad_record_takes_its_whole_body_with_it(http, writer, problem):
     assert cursor_of(http).next_sequence == 1
 
 
-def test_a_batch_of_an_undeclared_layout_is_refused(writer, problem):
+def test_a_batch_of_an_undeclared_layout_is_refused(writer: Writer, problem: Problem) -> None:
     writer.start()
     problem(writer.send(writer.batch([0], [1.0], layout_id=9)), 422, "unknown-layout")
 
 
-def test_a_layout_may_be_declared_again_but_not_changed(writer, problem):
+def test_a_layout_may_be_declared_again_but_not_changed(writer: Writer, problem: Problem) -> None:
     writer.start("loss")
     assert writer.send(writer.layout("loss")).status_code == 200
     problem(writer.send(writer.layout("loss", "grad_norm")), 422, "layout-changed")
 
 
-def test_steps_that_go_back_are_refused_and_a_new_attempt_takes_them(http, writer, problem):
+def test_steps_that_go_back_are_refused_and_a_new_attempt_takes_them(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
     writer.start()
     writer.send(writer.batch([5, 6], [1.0, 1.0]))
     problem(writer.send(writer.batch([6], [1.0])), 422, "step-went-back")
@@ -115,14 +120,14 @@ def test_steps_that_go_back_are_refused_and_a_new_attempt_takes_them(http, write
     assert run["attempts"] == [0, 1] and run["attempt"] == 1 and run["last_step"] == 3
 
 
-def test_streams_of_one_attempt_keep_their_own_steps(writer):
+def test_streams_of_one_attempt_keep_their_own_steps(writer: Writer) -> None:
     writer.start()
     writer.send(writer.batch([10], [1.0]))
     slow = writer.layout("canary_gain", layout_id=1, stream="composite")
     assert writer.send(slow, writer.batch([0, 10], [1.0, 1.1], layout_id=1)).status_code == 200
 
 
-def test_only_the_stream_of_steps_moves_the_watermark(http, writer):
+def test_only_the_stream_of_steps_moves_the_watermark(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.layout("canary_gain", layout_id=1, stream="composite"))
     writer.send(writer.batch([70], [1.0], layout_id=1))
@@ -131,31 +136,35 @@ def test_only_the_stream_of_steps_moves_the_watermark(http, writer):
     assert cursor_of(http).last_step == 60
 
 
-def test_an_undeclared_run_or_rank_is_unknown(writer, problem):
+def test_an_undeclared_run_or_rank_is_unknown(writer: Writer, problem: Problem) -> None:
     problem(writer.send(), 404, "unknown-run")
     writer.start()
     assert "rank 3" in problem(writer.send(rank=3), 404, "unknown-run")["detail"]
 
 
-def test_another_process_cannot_write_the_same_attempt(http, writer, problem):
+def test_another_process_cannot_write_the_same_attempt(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
     writer.start()
     told = problem(writer.send(writer.batch([0], [1.0]), session="other"), 409, "attempt-taken")
     assert told["next_attempt"] == 1
     assert len(stored(http)) == 1
 
 
-def test_a_body_for_another_run_is_refused(writer, problem):
+def test_a_body_for_another_run_is_refused(writer: Writer, problem: Problem) -> None:
     writer.start()
     problem(writer.send(run_id="run-2"), 422, "invalid")
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xc1", b"nonsense", b"\x80", b"{}"])
-def test_nonsense_is_malformed(writer, problem, damage):
+def test_nonsense_is_malformed(writer: Writer, problem: Problem, damage: bytes) -> None:
     writer.start()
     problem(writer.post(damage), 400, "malformed")
 
 
-def test_a_truncated_body_or_record_is_malformed_and_harms_nothing(http, writer, problem):
+def test_a_truncated_body_or_record_is_malformed_and_harms_nothing(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
     writer.start()
     whole = writer.body(writer.batch([0], [1.0]))
     for end in range(0, len(whole), 7):
@@ -166,13 +175,15 @@ def test_a_truncated_body_or_record_is_malformed_and_harms_nothing(http, writer,
     assert writer.post(whole).status_code == 200
 
 
-def test_a_version_from_the_future_is_told_to_update(writer, problem):
+def test_a_version_from_the_future_is_told_to_update(writer: Writer, problem: Problem) -> None:
     writer.start()
     told = problem(writer.send(version=2), 400, "unsupported-version")
     assert "update the collector" in told["detail"]
 
 
-def test_a_body_over_the_limit_is_refused_however_it_is_sent(http, writer, problem):
+def test_a_body_over_the_limit_is_refused_however_it_is_sent(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
     writer.start()
     large = bytes(MAX_BODY_BYTES + 1)
     problem(writer.post(large), 413, "too-large")
@@ -182,11 +193,11 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent(http, writer, probl
     problem(told, 413, "too-large")
 
 
-def test_a_declaration_of_megabytes_is_refused(http, problem):
+def test_a_declaration_of_megabytes_is_refused(http: TestClient, problem: Problem) -> None:
     problem(http.post("/api/v1/runs", content=bytes(2**20 + 1)), 413, "too-large")
 
 
-def test_tombstones_move_the_cursor_and_count_what_was_lost(http, writer):
+def test_tombstones_move_the_cursor_and_count_what_was_lost(http: TestClient, writer: Writer) -> None:
     writer.start()
     gone = writer.tombstone(10, 640)
     answer = writer.send(gone, writer.batch([700], [1.0]))
@@ -195,7 +206,9 @@ def test_tombstones_move_the_cursor_and_count_what_was_lost(http, writer):
     assert (run["cursors"][0]["lost_records"], run["cursors"][0]["lost_frames"]) == (10, 640)
 
 
-def test_a_tombstone_over_records_that_had_arrived_loses_only_the_others(http, writer):
+def test_a_tombstone_over_records_that_had_arrived_loses_only_the_others(
+    http: TestClient, writer: Writer
+) -> None:
     writer.start()
     writer.send(writer.batch([0], [1.0]), writer.batch([1], [1.0]))
     writer.next_sequence = 2
@@ -203,7 +216,7 @@ def test_a_tombstone_over_records_that_had_arrived_loses_only_the_others(http, w
     assert cursor_of(http).lost_records == 3
 
 
-def test_nan_and_infinities_come_back_bit_for_bit(http, writer):
+def test_nan_and_infinities_come_back_bit_for_bit(http: TestClient, writer: Writer) -> None:
     writer.start("loss", "grad_norm")
     values = np.array([[1.0, np.nan], [np.inf, -np.inf], [-0.0, 1e-45]], np.float32)
     writer.send(writer.batch([0, 1, 2], values))
@@ -217,7 +230,9 @@ def test_nan_and_infinities_come_back_bit_for_bit(http, writer):
     assert latest["step"] == 2 and latest["values"]["loss"] == 0.0
 
 
-def test_a_run_finishes_when_all_ranks_have_and_crashes_when_one_does(http, writer):
+def test_a_run_finishes_when_all_ranks_have_and_crashes_when_one_does(
+    http: TestClient, writer: Writer
+) -> None:
     writer.start()
     other = type(writer)(http, rank=1, session="session-2").start()
     writer.send(writer.event("finished", 5))
@@ -236,10 +251,10 @@ def test_a_run_finishes_when_all_ranks_have_and_crashes_when_one_does(http, writ
     ]
 
 
-def test_many_writers_at_once_lose_and_double_nothing(http, writer):
+def test_many_writers_at_once_lose_and_double_nothing(http: TestClient, writer: Writer) -> None:
     writers = [type(writer)(http, f"run-{number}", session=f"s{number}").start() for number in range(12)]
 
-    def write(one) -> None:
+    def write(one: Writer) -> None:
         for step in range(15):
             assert one.send(one.batch([step], [float(step)])).status_code == 200
 
@@ -249,7 +264,7 @@ def test_many_writers_at_once_lose_and_double_nothing(http, writer):
         assert stored(http, one.run_id) == one.sent
 
 
-def test_a_layout_of_very_many_columns_is_stored(http, writer):
+def test_a_layout_of_very_many_columns_is_stored(http: TestClient, writer: Writer) -> None:
     names = tuple(f"layer_amax_forward_max[{layer}]" for layer in range(20_000))
     writer.declare()
     assert writer.send(Layout(writer.take(), 0, "step", names)).status_code == 200

@@ -1,5 +1,7 @@
 """Buckets: no spike is ever lost, edges never move."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from foreshock.server.store.buckets import bucket_series, bucket_starts, bucket_
 rising_steps = st.lists(st.integers(0, 100_000), min_size=1, max_size=300, unique=True).map(sorted)
 
 
-def bucketed(steps, values, max_buckets):
+def bucketed(steps: list[int], values: Any, max_buckets: int):
     width = bucket_width(steps[0], steps[-1], max_buckets)
     return bucket_series("loss", np.array(steps, np.int64), np.array(values, np.float32), width)
 
@@ -20,7 +22,9 @@ def bucketed(steps, values, max_buckets):
     where=st.floats(0, 1, exclude_max=True),
     sign=st.sampled_from([-1, 1]),
 )
-def test_a_single_spike_survives_every_resolution(steps, max_buckets, where, sign):
+def test_a_single_spike_survives_every_resolution(
+    steps: list[int], max_buckets: int, where: float, sign: int
+) -> None:
     values = np.ones(len(steps))
     place = int(where * len(steps))
     values[place] = sign * 1e6
@@ -38,7 +42,9 @@ def test_a_single_spike_survives_every_resolution(steps, max_buckets, where, sig
     where=st.floats(0, 1, exclude_max=True),
     planted=st.sampled_from([np.nan, np.inf, -np.inf]),
 )
-def test_a_single_non_finite_value_survives_every_resolution(steps, max_buckets, where, planted):
+def test_a_single_non_finite_value_survives_every_resolution(
+    steps: list[int], max_buckets: int, where: float, planted: float
+) -> None:
     values = np.ones(len(steps))
     values[int(where * len(steps))] = planted
     found = bucketed(steps, values, max_buckets)
@@ -58,7 +64,7 @@ def test_a_single_non_finite_value_survives_every_resolution(steps, max_buckets,
     max_buckets=st.integers(1, 50),
     values=st.lists(st.floats(width=32), min_size=60, max_size=60),
 )
-def test_buckets_agree_with_plain_python(steps, max_buckets, values):
+def test_buckets_agree_with_plain_python(steps: list[int], max_buckets: int, values: Any) -> None:
     width = bucket_width(steps[0], steps[-1], max_buckets)
     found = bucketed(steps, values[: len(steps)], max_buckets)
     groups = {}
@@ -79,27 +85,27 @@ def test_buckets_agree_with_plain_python(steps, max_buckets, values):
 
 
 @given(first=st.integers(0, 10**9), span=st.integers(0, 10**9), max_buckets=st.integers(1, 5000))
-def test_widths_are_the_smallest_power_of_two_that_fits(first, span, max_buckets):
+def test_widths_are_the_smallest_power_of_two_that_fits(first: int, span: int, max_buckets: int) -> None:
     width = bucket_width(first, first + span, max_buckets)
     assert width & (width - 1) == 0
     assert (first + span) // width - first // width < max_buckets
     assert width == 1 or (first + span) // (width // 2) - first // (width // 2) >= max_buckets
 
 
-def test_edges_stay_while_a_run_grows():
+def test_edges_stay_while_a_run_grows() -> None:
     short, long = np.arange(1000), np.arange(1023)
     before = bucket_series("loss", short, np.ones(1000, np.float32), 16)
     after = bucket_series("loss", long, np.ones(1023, np.float32), 16)
     assert after.first_step[: len(before.first_step)].tolist() == before.first_step.tolist()
 
 
-def test_no_steps_make_no_buckets():
+def test_no_steps_make_no_buckets() -> None:
     empty = np.zeros(0, np.int64)
     assert len(bucket_series("loss", empty, np.zeros(0, np.float32), 4).count) == 0
     assert len(bucket_starts(empty, 4)) == 0
 
 
-def test_layers_are_reduced_together():
+def test_layers_are_reduced_together() -> None:
     values = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, 5.0]], np.float32)
     found = extremes(values, np.array([0, 2]))
     np.testing.assert_equal(found.maximum, [[2.0, np.nan], [np.nan, 5.0]])

@@ -1,14 +1,18 @@
 """Groups of seeds on common steps."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
+from starlette.testclient import TestClient
+from tests.server.conftest import Problem, Writer
 
 from foreshock.server.store.compare import band
 
 
 @pytest.fixture
-def seeds(http, writer):
+def seeds(http: TestClient, writer: Writer):
     """Three HC seeds of which one dies, two mHC seeds, one run without a connection."""
     for seed in range(3):
         one = type(writer)(http, f"hc-{seed}")
@@ -26,13 +30,13 @@ def seeds(http, writer):
     return http
 
 
-def compare(http, **query):
+def compare(http: TestClient, **query: Any):
     answer = http.get("/api/v1/compare", params={"project": "demo", **query})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def test_seeds_lie_on_common_steps_with_mean_and_interval(seeds):
+def test_seeds_lie_on_common_steps_with_mean_and_interval(seeds: TestClient) -> None:
     found = compare(seeds, column="loss")
     hc, mhc = found["groups"]
     assert (hc["key"], mhc["key"], found["num_ungrouped"], found["scale"]) == ("hc", "mhc", 1, "linear")
@@ -47,13 +51,13 @@ def test_seeds_lie_on_common_steps_with_mean_and_interval(seeds):
 
 
 @pytest.mark.parametrize(("reduce", "value"), [("max", 8.0), ("mean", 5.0), ("last", 8.0)])
-def test_layers_are_reduced(seeds, reduce, value):
+def test_layers_are_reduced(seeds: TestClient, reduce: str, value: Any) -> None:
     found = compare(seeds, column="stream_rms", reduce=reduce)
     assert found["scale"] == "log"
     assert found["groups"][0]["mean"][0] == pytest.approx(value)
 
 
-def test_the_numbers_seeds_are_compared_by(seeds):
+def test_the_numbers_seeds_are_compared_by(seeds: TestClient) -> None:
     run = compare(seeds, column="loss")["groups"][0]["runs"][0]
     assert run["final_loss"] == pytest.approx(1.5) and run["log_peak_gain"] is None
     assert (run["seed"], run["last_step"], run["state"]) == (0, 3, "running")
@@ -62,11 +66,11 @@ def test_the_numbers_seeds_are_compared_by(seeds):
 @pytest.mark.parametrize(
     ("group_by", "keys"), [("tag", ["x", "y"]), ("group", []), ("state", ["running"]), ("nothing", [])]
 )
-def test_runs_group_by_config_tag_group_or_state(seeds, group_by, keys):
+def test_runs_group_by_config_tag_group_or_state(seeds: TestClient, group_by: str, keys: list[str]) -> None:
     assert [group["key"] for group in compare(seeds, group_by=group_by, column="loss")["groups"]] == keys
 
 
-def test_another_group_does_not_change_this_one(seeds, writer):
+def test_another_group_does_not_change_this_one(seeds: TestClient, writer: Writer) -> None:
     before = compare(seeds, column="loss", buckets=4)["groups"][0]
     other = type(writer)(seeds, "other")
     other.start("loss", config={"connection": "residual"})
@@ -74,7 +78,7 @@ def test_another_group_does_not_change_this_one(seeds, writer):
     assert compare(seeds, column="loss", buckets=4)["groups"][0] == before
 
 
-def test_a_spike_of_one_seed_is_seen_in_wide_buckets(http, writer):
+def test_a_spike_of_one_seed_is_seen_in_wide_buckets(http: TestClient, writer: Writer) -> None:
     writer.start("composite_amax_forward_max[0]", config={"connection": "hc"})
     values = np.ones(1000)
     values[417] = 3000.0
@@ -83,7 +87,7 @@ def test_a_spike_of_one_seed_is_seen_in_wide_buckets(http, writer):
     assert max(found["groups"][0]["mean"]) == pytest.approx(3000.0)
 
 
-def test_a_band_on_a_log_scale_is_geometric():
+def test_a_band_on_a_log_scale_is_geometric() -> None:
     values = np.array([[1.0, np.nan, 1.0], [10.0, np.nan, np.inf], [100.0, np.nan, -1.0]])
     mean, low, high = band(values, "log")
     assert mean[0] == pytest.approx(10.0) and low[0] * high[0] == pytest.approx(100.0)
@@ -92,5 +96,5 @@ def test_a_band_on_a_log_scale_is_geometric():
 
 
 @pytest.mark.parametrize("query", ["reduce=sum", "buckets=0", "column=a%20b", "group_by=", "extra=1"])
-def test_comparisons_are_bounded(http, problem, query):
+def test_comparisons_are_bounded(http: TestClient, problem: Problem, query: str) -> None:
     problem(http.get(f"/api/v1/compare?{query}"), 422, "invalid")

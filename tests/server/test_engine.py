@@ -18,7 +18,7 @@ from foreshock.server.store.schema import metadata, runs
 @pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
-def test_migrations_make_the_schema_and_a_second_start_changes_nothing(backend):
+def test_migrations_make_the_schema_and_a_second_start_changes_nothing(backend: str) -> None:
     for _ in range(2):
         with open_database(backend) as database, database.engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -27,7 +27,7 @@ def test_migrations_make_the_schema_and_a_second_start_changes_nothing(backend):
 @pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
-def test_a_database_newer_than_the_code_is_refused_and_left_alone(backend):
+def test_a_database_newer_than_the_code_is_refused_and_left_alone(backend: str) -> None:
     with open_database(backend) as database, database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     for _ in range(2):
@@ -35,13 +35,13 @@ def test_a_database_newer_than_the_code_is_refused_and_left_alone(backend):
             open_database(backend)
 
 
-def test_sqlite_is_set_up_to_keep_what_it_acknowledged(tmp_path):
+def test_sqlite_is_set_up_to_keep_what_it_acknowledged(tmp_path: Path) -> None:
     with open_database(str(tmp_path / "a.db")) as database, reading(database.engine) as connection:
         wanted = {"journal_mode": "wal", "synchronous": 2, "page_size": PAGE_BYTES}
         assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted} == wanted
 
 
-def test_a_second_collector_on_one_file_is_refused_until_the_first_is_gone(tmp_path):
+def test_a_second_collector_on_one_file_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     link = tmp_path / "link.db"
     link.symlink_to(path)
@@ -52,7 +52,7 @@ def test_a_second_collector_on_one_file_is_refused_until_the_first_is_gone(tmp_p
     open_database(str(path)).close()
 
 
-def test_someone_elses_database_is_refused_and_left_alone(tmp_path):
+def test_someone_elses_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "music.db"
     with sqlite3.connect(path) as theirs:
         theirs.execute("CREATE TABLE songs (title)")
@@ -72,13 +72,13 @@ def test_someone_elses_database_is_refused_and_left_alone(tmp_path):
         ("://", "no database address"),
     ],
 )
-def test_what_cannot_be_a_database_is_told_in_one_line(address, words):
+def test_what_cannot_be_a_database_is_told_in_one_line(address: str, words: str) -> None:
     with pytest.raises(DatabaseError, match=words) as told:
         open_database(address)
     assert "\n" not in told.value.detail and "secret" not in told.value.detail
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path):
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("not a database, but long enough to look like one " * 100)
     with pytest.raises(DatabaseError, match="not a database"):
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path):
     assert path.read_text().startswith("not a database")
 
 
-def test_a_read_only_database_is_told(tmp_path):
+def test_a_read_only_database_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     open_database(str(path)).close()
     if os.geteuid() == 0:
@@ -98,13 +98,13 @@ def test_a_read_only_database_is_told(tmp_path):
         open_database(address)
 
 
-def test_readers_do_not_wait_for_a_writer(tmp_path):
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with open_database(str(tmp_path / "a.db")) as database, database.engine.begin() as writing:
         writing.execute(sa.delete(runs))
         with reading(database.engine) as connection:
             assert connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one() == 0
 
 
-def test_the_lock_file_stands_beside_the_database(tmp_path):
+def test_the_lock_file_stands_beside_the_database(tmp_path: Path) -> None:
     open_database(str(tmp_path / "a.db")).close()
     assert Path(tmp_path / "a.db.lock").exists()

@@ -3,15 +3,19 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from tests.server.conftest import CollectorProcess, Writer
 
 from foreshock.server.bell import MAX_WAITING, Bell
 from foreshock.server.errors import BusyError
 
 
-def listen(bell, run_id=None, rounds=1, heartbeat_seconds=5.0):
+def listen(bell: Bell, run_id: str | None = None, rounds: int = 1, heartbeat_seconds: Any = 5.0):
     """Starts listening in a thread of its own; the news of each round as they come."""
     heard, ready = [], threading.Event()
 
@@ -30,7 +34,7 @@ def listen(bell, run_id=None, rounds=1, heartbeat_seconds=5.0):
     return heard, thread
 
 
-def test_steps_coalesce_and_alerts_do_not():
+def test_steps_coalesce_and_alerts_do_not() -> None:
     bell = Bell()
     heard, thread = listen(bell, rounds=2, heartbeat_seconds=0.5)
     for step in range(100):
@@ -43,7 +47,7 @@ def test_steps_coalesce_and_alerts_do_not():
     assert len(steps) <= 2 and steps[-1] == 99
 
 
-def test_a_reader_of_one_run_hears_nothing_of_others():
+def test_a_reader_of_one_run_hears_nothing_of_others() -> None:
     bell = Bell()
     heard, thread = listen(bell, "a")
     bell.ring("step", {"run_id": "b", "step": 1})
@@ -52,13 +56,13 @@ def test_a_reader_of_one_run_hears_nothing_of_others():
     assert heard == [[("run", {"run_id": "a", "state": "finished"})]]
 
 
-def test_silence_is_heard_as_heartbeats():
+def test_silence_is_heard_as_heartbeats() -> None:
     heard, thread = listen(Bell(), heartbeat_seconds=0.05, rounds=2)
     thread.join(5)
     assert heard == [[], []]
 
 
-def test_a_reader_that_is_flooded_is_cut_off_and_the_bell_goes_on():
+def test_a_reader_that_is_flooded_is_cut_off_and_the_bell_goes_on() -> None:
     bell = Bell()
     heard, thread = listen(bell, rounds=10)
     for number in range(50 * MAX_WAITING):
@@ -67,7 +71,7 @@ def test_a_reader_that_is_flooded_is_cut_off_and_the_bell_goes_on():
     assert not thread.is_alive() and len(heard) <= 2
 
 
-def test_closing_the_bell_ends_every_stream():
+def test_closing_the_bell_ends_every_stream() -> None:
     bell = Bell()
     heard, thread = listen(bell)
     bell.close()
@@ -75,7 +79,7 @@ def test_closing_the_bell_ends_every_stream():
     assert not thread.is_alive() and heard == []
 
 
-def test_readers_are_bounded(monkeypatch):
+def test_readers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foreshock.server.bell.MAX_READERS", 1)
     bell = Bell()
     _, thread = listen(bell)
@@ -85,7 +89,9 @@ def test_readers_are_bounded(monkeypatch):
     thread.join(5)
 
 
-def test_a_page_hears_of_new_steps_over_http(start_collector, tmp_path, writer_of):
+def test_a_page_hears_of_new_steps_over_http(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path, writer_of: type[Writer]
+) -> None:
     collector = start_collector("--port", "0", "--db", str(tmp_path / "a.db"))
     with httpx.Client(base_url=collector.url(), timeout=20) as http:
         writer = writer_of(http).start()

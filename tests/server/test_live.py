@@ -8,8 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from tests.conftest import require
+from tests.server.conftest import Writer
 
 from foreshock.server.app import create_app
+from foreshock.server.settings import Settings
 
 COLUMNS = (
     "loss",
@@ -22,25 +24,25 @@ COLUMNS = (
 VALUES = (2.5, float("inf"), 1.25, 9.5, 1.0, 1.5, 2.0, 1.0, 1.0, 3.0, 1.0, 1.5, 3.0, 9.0, 9.0, float("nan"))
 
 
-def samples(http):
+def samples(http: TestClient):
     text = http.get("/metrics").text
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
-def value(http, name, **labels):
+def value(http: TestClient, name: str, **labels: str):
     found = [s.value for s in samples(http) if s.name == name and labels.items() <= s.labels.items()]
     assert len(found) == 1, (name, labels, found)
     return found[0]
 
 
 @pytest.fixture
-def live(http, writer):
+def live(http: TestClient, writer: Writer):
     writer.start(*COLUMNS)
     writer.send(writer.batch([7], [VALUES]))
     return http
 
 
-def test_a_live_run_shows_its_newest_values(live):
+def test_a_live_run_shows_its_newest_values(live: TestClient) -> None:
     of_run = {"run_id": "run-1", "run": "run-1", "project": "demo"}
     assert value(live, "foreshock_loss", **of_run) == 2.5
     assert math.isinf(value(live, "foreshock_grad_norm", **of_run))
@@ -54,13 +56,13 @@ def test_a_live_run_shows_its_newest_values(live):
     assert math.isnan(value(live, "foreshock_composite_gain_worst", direction="backward", **of_run))
 
 
-def test_a_finished_run_leaves_the_page(live, writer):
+def test_a_finished_run_leaves_the_page(live: TestClient, writer: Writer) -> None:
     writer.send(writer.event("finished", 8))
     assert not [sample for sample in samples(live) if sample.labels.get("run_id")]
     assert value(live, "foreshock_live_runs") == 0
 
 
-def test_runs_over_the_bound_are_counted_not_shown(settings, writer_of):
+def test_runs_over_the_bound_are_counted_not_shown(settings: Settings, writer_of: type[Writer]) -> None:
     bounded = settings.model_copy(update={"max_live_runs": 2})
     with TestClient(create_app(bounded), base_url="http://127.0.0.1:8787") as http:
         for number in range(5):
@@ -70,7 +72,7 @@ def test_runs_over_the_bound_are_counted_not_shown(settings, writer_of):
         assert value(http, "foreshock_live_runs_truncated") == 3
 
 
-def test_the_collector_counts_what_it_does(live, writer):
+def test_the_collector_counts_what_it_does(live: TestClient, writer: Writer) -> None:
     body = writer.body(writer.batch([8, 9], [VALUES, VALUES]))
     writer.post(body)
     writer.post(body)
@@ -88,7 +90,7 @@ def test_the_collector_counts_what_it_does(live, writer):
 
 
 @pytest.mark.prometheus
-def test_promtool_is_content(live):
+def test_promtool_is_content(live: TestClient) -> None:
     require(shutil.which("promtool") is not None, "promtool")
     text = live.get("/metrics").text
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)

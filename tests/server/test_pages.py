@@ -3,17 +3,19 @@
 import gzip
 
 import pytest
+from starlette.testclient import TestClient
+from tests.server.conftest import Writer
 
 
 @pytest.mark.parametrize("path", ["/", "/runs/any", "/compare", "/alerts", "/login"])
-def test_pages_come_with_a_policy_that_allows_no_outside_host(http, path):
+def test_pages_come_with_a_policy_that_allows_no_outside_host(http: TestClient, path: str) -> None:
     page = http.get(path)
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "script-src 'self';" in policy and "http" not in policy
 
 
-def test_plotly_is_compressed_once_and_cached(http):
+def test_plotly_is_compressed_once_and_cached(http: TestClient) -> None:
     packed = http.get("/static/plotly.min.js", headers={"Accept-Encoding": "gzip"})
     plain = http.get("/static/plotly.min.js", headers={"Accept-Encoding": "identity"})
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
@@ -23,13 +25,13 @@ def test_plotly_is_compressed_once_and_cached(http):
     assert http.get("/static/plotly.min.js", headers=known).status_code == 304
 
 
-def test_static_files_stay_inside_their_folder(http):
+def test_static_files_stay_inside_their_folder(http: TestClient) -> None:
     assert http.get("/static/style.css").status_code == 200
     assert http.get("/static/../__init__.py").status_code == 404
     assert http.get("/static/%2e%2e/__init__.py").status_code == 404
 
 
-def test_large_answers_are_compressed_for_those_who_take_it(http, writer):
+def test_large_answers_are_compressed_for_those_who_take_it(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.batch(range(2000), range(2000)))
     path = "/api/v1/runs/run-1/series?column=loss&buckets=5000"
@@ -39,7 +41,7 @@ def test_large_answers_are_compressed_for_those_who_take_it(http, writer):
     assert packed.json() == plain.json()
 
 
-def test_the_interface_is_described_with_examples(http):
+def test_the_interface_is_described_with_examples(http: TestClient) -> None:
     described = http.get("/api/v1/openapi.json").json()
     assert "NaN" in described["info"]["description"]
     append = described["paths"]["/api/v1/runs/{run_id}/append"]["post"]

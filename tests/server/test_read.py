@@ -1,9 +1,13 @@
 """Reading a run back: series, maps, ranks, layouts, attempts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
+from tests.server.conftest import Problem, Writer
 
 from foreshock.server.store.tracks import TrackCache
 from foreshock.wire.readings import RunReader, Window
@@ -13,13 +17,13 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
-def series(http, *columns, **query):
+def series(http: TestClient, *columns: str, **query: Any):
     answer = http.get("/api/v1/runs/run-1/series", params={"column": list(columns), **query})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def test_raw_steps_come_back_as_they_were_sent(http, writer):
+def test_raw_steps_come_back_as_they_were_sent(http: TestClient, writer: Writer) -> None:
     writer.start("loss", "grad_norm")
     writer.send(writer.batch([0, 1, 5], [[1, 10], [2, 20], [3, 30]]))
     found = series(http, "grad_norm", "loss", "no_such")
@@ -31,7 +35,7 @@ def test_raw_steps_come_back_as_they_were_sent(http, writer):
     assert grad_norm["count"] == [1, 1, 1]
 
 
-def test_a_window_gets_whole_buckets(http, writer):
+def test_a_window_gets_whole_buckets(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.batch(range(100), np.arange(100.0)))
     found = series(http, "loss", start=10, stop=49, buckets=10)
@@ -41,7 +45,7 @@ def test_a_window_gets_whole_buckets(http, writer):
     assert found["series"][0]["max"][0] == 15.0
 
 
-def test_a_live_page_sees_new_batches(http, writer):
+def test_a_live_page_sees_new_batches(http: TestClient, writer: Writer) -> None:
     writer.start()
     expected = []
     for start in range(0, 5000, 250):
@@ -52,7 +56,7 @@ def test_a_live_page_sees_new_batches(http, writer):
         assert found["last"] == expected
 
 
-def test_attempts_are_read_apart(http, writer):
+def test_attempts_are_read_apart(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.batch([0, 1], [1.0, 2.0]))
     writer.attempt, writer.next_sequence = 1, 0
@@ -63,7 +67,7 @@ def test_attempts_are_read_apart(http, writer):
     assert series(http, "loss", attempt=7)["series"] == []
 
 
-def test_ranks_join_as_the_catalogue_says(http, writer):
+def test_ranks_join_as_the_catalogue_says(http: TestClient, writer: Writer) -> None:
     columns = ("loss", "grad_norm", "clip_coefficient", "my_own")
     writer.start(*columns)
     other = type(writer)(http, rank=1, session="session-2").start(*columns)
@@ -79,14 +83,14 @@ def test_ranks_join_as_the_catalogue_says(http, writer):
     assert http.get("/api/v1/runs/run-1/latest").json()["values"]["grad_norm"] == 9.0
 
 
-def test_a_column_that_moves_to_another_layout_stays_one_series(http, writer):
+def test_a_column_that_moves_to_another_layout_stays_one_series(http: TestClient, writer: Writer) -> None:
     writer.start("loss")
     writer.send(writer.batch([0, 1], [1.0, 2.0]))
     writer.send(writer.layout("grad_norm", "loss", layout_id=1), writer.batch([2, 3], [[7, 3], [7, 4]], 1))
     assert series(http, "loss")["series"][0]["mean"] == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_map_has_a_row_for_each_layer(http, writer):
+def test_a_map_has_a_row_for_each_layer(http: TestClient, writer: Writer) -> None:
     writer.start("layer_amax_forward_max[0]", "layer_amax_forward_max[2]")
     writer.send(writer.batch(range(8), [[step, -step] for step in range(8)]))
     found = http.get("/api/v1/runs/run-1/map?series=layer_amax_forward_max&buckets=4").json()
@@ -96,7 +100,7 @@ def test_a_map_has_a_row_for_each_layer(http, writer):
     assert found["mean"][0] == [0.5, 2.5, 4.5, 6.5]
 
 
-def test_a_map_of_layers_with_different_steps_lies_on_one_grid(http, writer):
+def test_a_map_of_layers_with_different_steps_lies_on_one_grid(http: TestClient, writer: Writer) -> None:
     writer.start("stream_rms[0]")
     writer.send(writer.layout("stream_rms[1]", layout_id=1, stream="composite"))
     writer.send(writer.batch(range(4), np.arange(4.0)), writer.batch([0, 3], [5, 6], layout_id=1))
@@ -104,7 +108,7 @@ def test_a_map_of_layers_with_different_steps_lies_on_one_grid(http, writer):
     assert found["max"] == [[0, 1, 2, 3], [5, "NaN", "NaN", 6]]
 
 
-def test_a_map_of_no_layers_is_unknown(http, writer, problem):
+def test_a_map_of_no_layers_is_unknown(http: TestClient, writer: Writer, problem: Problem) -> None:
     writer.start("loss")
     problem(http.get("/api/v1/runs/run-1/map?series=loss"), 404, "unknown-series")
 
@@ -123,12 +127,12 @@ def test_a_map_of_no_layers_is_unknown(http, writer, problem):
         "map",
     ],
 )
-def test_questions_are_bounded(http, writer, problem, query):
+def test_questions_are_bounded(http: TestClient, writer: Writer, problem: Problem, query: str) -> None:
     writer.start()
     problem(http.get(f"/api/v1/runs/run-1/{query}"), 422, "invalid")
 
 
-def test_events_are_told_in_order(http, writer):
+def test_events_are_told_in_order(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.event("schedule", 10, learning_rate=0.1), writer.event("note", 12, text="hello"))
     told = http.get("/api/v1/runs/run-1/events").json()["events"]
@@ -136,7 +140,7 @@ def test_events_are_told_in_order(http, writer):
     assert told[1]["detail"] == {"text": "hello"}
 
 
-def test_a_run_without_numbers_answers(http, writer):
+def test_a_run_without_numbers_answers(http: TestClient, writer: Writer) -> None:
     writer.declare()
     assert series(http, "loss")["series"] == []
     assert http.get("/api/v1/runs/run-1/latest").json() == {"step": -1, "time": 0.0, "values": {}}
@@ -144,7 +148,7 @@ def test_a_run_without_numbers_answers(http, writer):
     assert series(http, "loss")["series"][0]["count"] == []
 
 
-def test_the_store_is_a_run_reader(http, writer):
+def test_the_store_is_a_run_reader(http: TestClient, writer: Writer) -> None:
     writer.start("loss", "stream_rms[0]")
     reader: RunReader = http.app.state.collector.run("run-1")
     assert reader.columns() == ("loss", "stream_rms[0]")
@@ -154,7 +158,9 @@ def test_the_store_is_a_run_reader(http, writer):
 
 @given(cuts=st.lists(st.integers(1, 400), max_size=8, unique=True), place=st.integers(0, 399))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_spike_is_seen_however_batches_were_cut_and_whatever_the_cache_holds(http, writer, cuts, place):
+def test_a_spike_is_seen_however_batches_were_cut_and_whatever_the_cache_holds(
+    http: TestClient, writer: Writer, cuts: list[int], place: int
+) -> None:
     """Each example is an attempt of its own; a cache too small for anything must not change an answer."""
     values = np.ones(400, np.float32)
     values[place] = 1e9

@@ -1,13 +1,17 @@
 """Declaring, listing and describing runs."""
 
+from typing import Any
+
 import pytest
+from starlette.testclient import TestClient
+from tests.server.conftest import Problem, Writer
 
 pytestmark = pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
 
 
-def test_declaring_twice_is_resuming(writer):
+def test_declaring_twice_is_resuming(writer: Writer) -> None:
     assert writer.declare().json() == {
         "run_id": "run-1",
         "attempt": 0,
@@ -18,7 +22,7 @@ def test_declaring_twice_is_resuming(writer):
     assert writer.declare().json()["next_sequence"] == 2
 
 
-def test_an_attempt_belongs_to_one_process(writer, problem):
+def test_an_attempt_belongs_to_one_process(writer: Writer, problem: Problem) -> None:
     writer.start()
     told = problem(writer.declare(session="another"), 409, "attempt-taken")
     assert told["next_attempt"] == 1
@@ -28,7 +32,7 @@ def test_an_attempt_belongs_to_one_process(writer, problem):
     assert problem(writer.declare(), 409, "attempt-taken")["next_attempt"] == 2
 
 
-def test_a_later_attempt_takes_the_run_up_again(http, writer):
+def test_a_later_attempt_takes_the_run_up_again(http: TestClient, writer: Writer) -> None:
     writer.start()
     writer.send(writer.batch([7], [1.0]), writer.event("crashed", 7))
     assert http.get("/api/v1/runs/run-1").json()["state"] == "crashed"
@@ -38,7 +42,7 @@ def test_a_later_attempt_takes_the_run_up_again(http, writer):
     assert (run["state"], run["attempt"], run["last_step"]) == ("running", 1, -1)
 
 
-def test_only_rank_0_describes_the_run(http, writer):
+def test_only_rank_0_describes_the_run(http: TestClient, writer: Writer) -> None:
     writer.declare(config={"learning_rate": 0.1})
     other = type(writer)(http, rank=1, session="session-2")
     other.declare(config={"learning_rate": 0.2}, tags=["wrong"])
@@ -65,20 +69,22 @@ def test_only_rank_0_describes_the_run(http, writer):
         ({"total_steps": 0}, "greater than or equal"),
     ],
 )
-def test_what_is_not_allowed_is_said(http, writer, problem, said, word):
+def test_what_is_not_allowed_is_said(
+    http: TestClient, writer: Writer, problem: Problem, said: dict[str, Any], word: str
+) -> None:
     told = problem(writer.declare(**said), 422, "invalid")
     assert word in told["detail"] and len(told["detail"]) < 400
     assert http.get("/api/v1/runs").json()["total"] == 0
 
 
-def test_broken_json_is_refused(http, problem):
+def test_broken_json_is_refused(http: TestClient, problem: Problem) -> None:
     headers = {"Content-Type": "application/json"}
     problem(http.post("/api/v1/runs", content=b'{"run_id": ', headers=headers), 422, "invalid")
     problem(http.post("/api/v1/runs", content=b"\xff\xfe", headers=headers), 422, "invalid")
 
 
 @pytest.fixture
-def three_runs(http, writer):
+def three_runs(http: TestClient, writer: Writer):
     runs = [
         (
             "a",
@@ -113,7 +119,7 @@ def three_runs(http, writer):
         ("limit=1&offset=1", "b"),
     ],
 )
-def test_runs_are_found(three_runs, query, found):
+def test_runs_are_found(three_runs: TestClient, query: str, found: str) -> None:
     page = three_runs.get(f"/api/v1/runs?{query}").json()
     assert "".join(run["run_id"] for run in page["runs"]) == found
     assert page["total"] == (3 if "limit" in query else len(found))
@@ -122,11 +128,11 @@ def test_runs_are_found(three_runs, query, found):
 @pytest.mark.parametrize(
     "query", ["limit=501", "limit=0", "offset=-1", "state=odd", "colour=red", "q=" + "x" * 501]
 )
-def test_lists_are_bounded(http, problem, query):
+def test_lists_are_bounded(http: TestClient, problem: Problem, query: str) -> None:
     problem(http.get(f"/api/v1/runs?{query}"), 422, "invalid")
 
 
-def test_a_run_is_described_whole(http, writer):
+def test_a_run_is_described_whole(http: TestClient, writer: Writer) -> None:
     writer.start("loss", "layer_amax_forward_max[0]", "layer_amax_forward_max[1]", seed=3, total_steps=10)
     run = http.get("/api/v1/runs/run-1").json()
     assert run["series"] == [
@@ -137,7 +143,7 @@ def test_a_run_is_described_whole(http, writer):
     assert "session" not in run["cursors"][0]
 
 
-def test_an_unknown_run_is_a_problem_everywhere(http, problem):
+def test_an_unknown_run_is_a_problem_everywhere(http: TestClient, problem: Problem) -> None:
     for part in ("", "/series?column=loss", "/map?series=x", "/latest", "/events", "/figures/loss"):
         problem(http.get(f"/api/v1/runs/nobody{part}"), 404, "unknown-run")
     problem(http.get("/api/v1/nothing"), 404, "not-found")

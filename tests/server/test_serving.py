@@ -6,15 +6,20 @@ import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
+from tests.server.conftest import CollectorProcess, Writer
 
 from foreshock.server.store.engine import open_database
 from foreshock.wire import decode_body
 
 
-def test_it_says_where_it_listens_and_stops_when_told(start_collector, tmp_path):
+def test_it_says_where_it_listens_and_stops_when_told(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path
+) -> None:
     collector = start_collector("--port", "0", "--db", str(tmp_path / "a.db"))
     url = collector.url()
     assert httpx.get(f"{url}/readyz").json() == {"status": "ready"}
@@ -24,7 +29,9 @@ def test_it_says_where_it_listens_and_stops_when_told(start_collector, tmp_path)
     assert not (tmp_path / "a.db-wal").exists()
 
 
-def test_settings_come_from_the_environment_and_the_call_wins(start_collector, tmp_path):
+def test_settings_come_from_the_environment_and_the_call_wins(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path
+) -> None:
     environment = {"FORESHOCK_DB": str(tmp_path / "a.db"), "FORESHOCK_PORT": "1", "FORESHOCK_TOKEN": "word"}
     collector = start_collector("--port", "0", environment=environment)
     url = collector.url()
@@ -33,20 +40,22 @@ def test_settings_come_from_the_environment_and_the_call_wins(start_collector, t
     assert (tmp_path / "a.db").exists()
 
 
-def refusal(collector):
+def refusal(collector: CollectorProcess):
     status, told = collector.failure()
     assert status == 2 and told.startswith("foreshock serve: ") and told.count("\n") == 1, told
     return told
 
 
-def test_a_port_in_use_is_told(start_collector, tmp_path):
+def test_a_port_in_use_is_told(start_collector: Callable[..., CollectorProcess], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         told = refusal(start_collector("--port", port, "--db", str(tmp_path / "a.db")))
     assert f"127.0.0.1:{port} is in use" in told and "--port 0" in told
 
 
-def test_a_second_server_on_the_same_file_is_told_and_the_first_goes_on(start_collector, tmp_path):
+def test_a_second_server_on_the_same_file_is_told_and_the_first_goes_on(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path
+) -> None:
     first = start_collector("--port", "0", "--db", str(tmp_path / "a.db"))
     url = first.url()
     told = refusal(start_collector("--port", "0", "--db", str(tmp_path / "a.db")))
@@ -64,11 +73,16 @@ def test_a_second_server_on_the_same_file_is_told_and_the_first_goes_on(start_co
         (["--host", "no.such.host.invalid"], {"FORESHOCK_TOKEN": "x"}, "--host"),
     ],
 )
-def test_what_keeps_it_from_starting_is_one_line(start_collector, arguments, environment, words):
+def test_what_keeps_it_from_starting_is_one_line(
+    start_collector: Callable[..., CollectorProcess],
+    arguments: list[str],
+    environment: dict[str, str],
+    words: str,
+) -> None:
     assert words in refusal(start_collector("--port", "0", *arguments, environment=environment))
 
 
-def test_a_newer_database_is_told(start_collector, tmp_path):
+def test_a_newer_database_is_told(start_collector: Callable[..., CollectorProcess], tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     open_database(str(path)).close()
     with sqlite3.connect(path) as connection:
@@ -80,7 +94,7 @@ def test_a_newer_database_is_told(start_collector, tmp_path):
 class Trainer(threading.Thread):
     """A writer that sends records until told to stop, again and again until each is acknowledged."""
 
-    def __init__(self, writer, stop: threading.Event) -> None:
+    def __init__(self, writer: Writer, stop: threading.Event) -> None:
         super().__init__()
         self.writer = writer
         self.stop = stop
@@ -113,7 +127,7 @@ class Trainer(threading.Thread):
             return
 
 
-def read_log(path) -> dict[str, list[tuple[int, bytes]]]:
+def read_log(path: str) -> dict[str, list[tuple[int, bytes]]]:
     """Run, sequence and bytes of everything in the file."""
     found: dict[str, list[tuple[int, bytes]]] = {}
     connection = sqlite3.connect(path)
@@ -125,7 +139,9 @@ def read_log(path) -> dict[str, list[tuple[int, bytes]]]:
     return found
 
 
-def test_a_killed_collector_has_lost_and_doubled_nothing(start_collector, tmp_path, writer_of):
+def test_a_killed_collector_has_lost_and_doubled_nothing(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path, writer_of: type[Writer]
+) -> None:
     path, stop = tmp_path / "a.db", threading.Event()
     collector = start_collector("--port", "0", "--db", str(path))
     url = collector.url()
@@ -164,14 +180,16 @@ def test_a_killed_collector_has_lost_and_doubled_nothing(start_collector, tmp_pa
     assert places == {t.writer.run_id: len(t.writer.sent) for t in trainers}
 
 
-def wait_for(condition, limit_seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], limit_seconds: float = 60.0) -> None:
     deadline = time.monotonic() + limit_seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
 
 
-def test_the_announcement_is_json_when_asked(start_collector, tmp_path):
+def test_the_announcement_is_json_when_asked(
+    start_collector: Callable[..., CollectorProcess], tmp_path: Path
+) -> None:
     collector = start_collector("--port", "0", "--db", str(tmp_path / "a.db"))
     line = collector.process.stdout.readline()
     assert json.loads(line).keys() == {"url", "database"}

@@ -12,7 +12,7 @@ README = Path(__file__).parents[2] / "server" / "README.md"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_is_in_the_readme_with_its_default(name):
+def test_every_setting_is_in_the_readme_with_its_default(name: str) -> None:
     rows = [line for line in README.read_text().splitlines() if f"`FORESHOCK_{name.upper()}`" in line]
     assert len(rows) == 1
     default = Settings.model_fields[name].default
@@ -21,14 +21,14 @@ def test_every_setting_is_in_the_readme_with_its_default(name):
     assert Settings.model_fields[name].description in rows[0]
 
 
-def test_the_readme_names_no_setting_that_does_not_exist():
+def test_the_readme_names_no_setting_that_does_not_exist() -> None:
     known = {f"FORESHOCK_{name.upper()}" for name in Settings.model_fields}
     named = {word.strip("`|") for word in README.read_text().split() if word.startswith("`FORESHOCK_")}
     assert named <= known
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan"])
-def test_a_reachable_collector_needs_a_token(host):
+def test_a_reachable_collector_needs_a_token(host: str) -> None:
     with pytest.raises(StartError, match="FORESHOCK_TOKEN"):
         Settings(host=host).check()
     with pytest.raises(StartError, match="FORESHOCK_TOKEN"):
@@ -37,15 +37,15 @@ def test_a_reachable_collector_needs_a_token(host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_loopback_needs_none(host):
+def test_loopback_needs_none(host: str) -> None:
     Settings(host=host).check()
 
 
-def test_the_token_is_never_shown():
+def test_the_token_is_never_shown() -> None:
     assert "sesame" not in repr(Settings(token="sesame"))
 
 
-def test_the_environment_is_read(monkeypatch):
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORESHOCK_PORT", "99")
     monkeypatch.setenv("FORESHOCK_TOKEN", "")
     monkeypatch.setenv("FORESHOCK_ALLOWED_HOSTS", '["a", "b"]')
@@ -53,6 +53,6 @@ def test_the_environment_is_read(monkeypatch):
     assert (settings.port, settings.token, settings.allowed_hosts) == (99, None, ("a", "b"))
 
 
-def test_an_unknown_setting_is_refused():
+def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings(colour="red")

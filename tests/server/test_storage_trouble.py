@@ -1,21 +1,25 @@
 """A disk that is full, a database that turns read-only, a queue that is full: told, and nothing harmed."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from starlette.testclient import TestClient
+from tests.server.conftest import Problem, Writer
 
 from foreshock.server.errors import BusyError, StorageError
 from foreshock.server.store.entries import read_body
 
 
 @pytest.fixture
-def pragma(http):
+def pragma(http: TestClient):
     """Runs a PRAGMA on every connection, present and future."""
     engine = http.app.state.collector.engine
     statements = []
 
-    def on_checkout(connection, *_):
+    def on_checkout(connection: Any, *_):
         for statement in statements:
             connection.execute(statement)
 
@@ -23,12 +27,14 @@ def pragma(http):
     return lambda statement: statements.append(f"PRAGMA {statement}")
 
 
-def losses(http):
+def losses(http: TestClient):
     found = http.get("/api/v1/runs/run-1/series?column=loss&buckets=5000").json()["series"]
     return found[0]["last"] if found else []
 
 
-def test_a_full_disk_is_507_and_heals(http, writer, problem, pragma):
+def test_a_full_disk_is_507_and_heals(
+    http: TestClient, writer: Writer, problem: Problem, pragma: Callable[[str], None]
+) -> None:
     writer.start("loss", *(f"stream_rms[{layer}]" for layer in range(2000)))
     noise = [[float(hash((row, column)) % 997) for column in range(2001)] for row in range(64)]
     assert writer.send(writer.batch(range(64), noise)).status_code == 200
@@ -43,7 +49,9 @@ def test_a_full_disk_is_507_and_heals(http, writer, problem, pragma):
     assert losses(http) == before * 2
 
 
-def test_a_read_only_database_is_503_and_heals(http, writer, problem, pragma):
+def test_a_read_only_database_is_503_and_heals(
+    http: TestClient, writer: Writer, problem: Problem, pragma: Callable[[str], None]
+) -> None:
     writer.start()
     pragma("query_only = ON")
     body = writer.body(writer.batch([0], [1.0]))
@@ -57,7 +65,7 @@ def test_a_read_only_database_is_503_and_heals(http, writer, problem, pragma):
     assert losses(http) == [1.0]
 
 
-def test_a_database_that_is_gone_is_503(http, writer, problem):
+def test_a_database_that_is_gone_is_503(http: TestClient, writer: Writer, problem: Problem) -> None:
     writer.start()
     engine = http.app.state.collector.engine
 
@@ -74,13 +82,17 @@ def test_a_database_that_is_gone_is_503(http, writer, problem):
     assert writer.send().status_code == 200
 
 
-def test_a_fault_of_ours_tells_no_secrets(http, problem, monkeypatch):
+def test_a_fault_of_ours_tells_no_secrets(
+    http: TestClient, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("foreshock.server.api.runs.list_runs", lambda *_: 1 / 0)
     told = problem(http.get("/api/v1/runs"), 500, "internal")
     assert "division" not in str(told)
 
 
-def test_a_writer_that_hits_a_fault_goes_on(http, writer, problem, monkeypatch):
+def test_a_writer_that_hits_a_fault_goes_on(
+    http: TestClient, writer: Writer, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer.start()
     with monkeypatch.context() as broken:
         broken.setattr("foreshock.server.store.append.Desk.load", lambda *_: 1 / 0)
@@ -88,7 +100,7 @@ def test_a_writer_that_hits_a_fault_goes_on(http, writer, problem, monkeypatch):
     assert writer.send().status_code == 200
 
 
-def test_more_appends_than_may_wait_are_429(http, writer):
+def test_more_appends_than_may_wait_are_429(http: TestClient, writer: Writer) -> None:
     writer.start()
     collector = http.app.state.collector
     submission = read_body(writer.body(writer.batch([0], [1.0])), "run-1")
@@ -103,7 +115,7 @@ def test_more_appends_than_may_wait_are_429(http, writer):
     assert losses(http) == [1.0]
 
 
-def test_bytes_that_wait_are_bounded(http, writer):
+def test_bytes_that_wait_are_bounded(http: TestClient, writer: Writer) -> None:
     writer.start()
     log = http.app.state.collector.log
     body = writer.body(writer.batch([0], [1.0]))
@@ -116,7 +128,7 @@ def test_bytes_that_wait_are_bounded(http, writer):
     assert first.result(timeout=30).next_sequence == 2
 
 
-def test_a_stopped_writer_refuses(http, writer):
+def test_a_stopped_writer_refuses(http: TestClient, writer: Writer) -> None:
     writer.start()
     collector = http.app.state.collector
     submission = read_body(writer.body(), "run-1")

@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from foreshock.server.app import create_app
 from foreshock.server.errors import StartError
 from foreshock.server.settings import Settings
 from foreshock.server.store.engine import Database, open_database
@@ -90,6 +89,9 @@ def _why_not(error: OSError, settings: Settings) -> str:
 
 
 def _serve(settings: Settings, listener: socket.socket, database: Database, *, as_json: bool) -> int:
+    # Heavy: what keeps the collector from starting has been told before.
+    from foreshock.server.app import create_app
+
     app = create_app(settings, database)
     config = uvicorn.Config(
         app,
