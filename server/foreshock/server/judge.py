@@ -90,10 +90,11 @@ class Judge:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the turn it is in."""
+        """Ends the thread after the turn it is in, and gives the leases back."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._guard("leases", judgement.release_leases, self._engine, self._owner)
 
     def _run(self) -> None:
         pause = self._settings.interval_seconds / 4

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +160,6 @@ def traces_type() -> type[Traces]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(backend: str) -> Settings:
     """A collector whose own judge never gets to a turn: tests take the turns themselves."""
-    return Settings(db=str(tmp_path / "foreshock.db"), judge_interval_seconds=100_000)
+    return Settings(db=backend, judge_interval_seconds=100_000)

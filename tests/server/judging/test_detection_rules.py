@@ -120,7 +120,7 @@ def test_layer_0_first_and_the_spread_is_told_in_the_order_of_triage(traces):
     (alert,) = fired(traces.judge(trace), "canary_spread")
     assert alert.subject == "layer 0" and alert.claim == "structural"
     words = alert.reason
-    assert "at step 30" in words and "6 steps before" in words
+    assert "at step 30" in words and "6 steps before the first follower" in words
     order = [words.index(part) for part in ("embedding RMS", "layer 0's gain", "normalisation")]
     assert order == sorted(order)
 

@@ -90,6 +90,13 @@ def test_the_correction_is_what_keeps_it_seldom():
     assert plain > 0.12 and corrected < plain / 3
 
 
+def test_a_rise_with_a_bend_is_seen_while_it_rises():
+    rng = np.random.default_rng(8)
+    bend = 2.6 / (1 + np.exp(-(np.arange(34) - 18) / 3)) + 0.05 * rng.standard_normal(34)
+    straight = bend - theil_sen(np.arange(34), bend) * np.arange(34)
+    assert trend(np.arange(34), bend).p_rising < 2e-4 < mann_kendall(bend, straight)[0]
+
+
 def test_a_clear_rise_stays_significant_after_the_correction():
     rng = np.random.default_rng(6)
     values = 0.02 * np.arange(200) + 0.2 * noise(rng, 0.5, 200)

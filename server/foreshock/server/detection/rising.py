@@ -17,8 +17,7 @@ class TrendTest:
     """When a series counts as moving.
 
     The window and its halves are looked at, down to the shortest that a rule allows, the p-value
-    shared among them: seen over a long window, a bend from flat to steep looks like serial
-    correlation and the corrected test holds back, though the steep part alone leaves no doubt.
+    shared among them: a long window sees a slow rise, a short one a rise that has just begun.
 
     window_steps: how far back it looks, never over a logged schedule change.
     min_samples: windows with fewer say nothing; 7 in order have an exact p of 2e-4.

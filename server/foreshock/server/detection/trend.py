@@ -50,9 +50,24 @@ def trend(steps: StepArray, values: FloatArray) -> Trend:
     if n < 3:
         first, last = (int(steps[0]), int(steps[-1])) if n else (0, 0)
         return Trend(n, first, last, 1.0, 1.0, 0.0)
+    p_rising, p_falling = mann_kendall(values, detrend(steps, values))
     slope = theil_sen(steps, values)
-    p_rising, p_falling = mann_kendall(values, values - slope * (steps - steps[0]))
     return Trend(n, int(steps[0]), int(steps[-1]), p_rising, p_falling, slope)
+
+
+def detrend(steps: StepArray, values: FloatArray) -> FloatArray:
+    """What is left of values [k] beside a cubic: the noise whose correlation the test must know.
+
+    The method's own straight line leaves the bends of a real rise in the residual, where they pass
+    for serial correlation: a gain that rose from 1 to 13 in 30 steps was not significant for 25
+    steps more. On noise the cubic costs little, see the room's README.
+    """
+    if len(values) <= EXACT_UP_TO:
+        return values
+    centred = (steps - steps.mean()) / max(1.0, float(np.ptp(steps)))
+    powers = np.vander(centred, 4)
+    left: FloatArray = values - powers @ np.linalg.lstsq(powers, values, rcond=None)[0]
+    return left
 
 
 def theil_sen(steps: StepArray, values: FloatArray) -> float:

@@ -36,12 +36,13 @@ class CanaryState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CanarySpread:
-    """Fires once layer 0 has left its band before every other layer and enough have followed.
+    """Fires once layer 0 has left its band, no layer before it, and enough have followed.
 
     high: a layer's gain, mean over tokens, the worse of both directions, over this has left its band.
     samples: so many samples in a row count as having left, or as having come back.
     spread_share: share of the other layers that must have followed.
     min_followers: and at least so many of them.
+    lead_steps: the median follower must have left at least so many steps later.
     """
 
     name: ClassVar[str] = "canary_spread"
@@ -50,6 +51,7 @@ class CanarySpread:
     samples: int = 3
     spread_share: float = 0.25
     min_followers: int = 2
+    lead_steps: int = 3
 
     @property
     def state_type(self) -> type[CanaryState]:
@@ -111,10 +113,12 @@ class CanarySpread:
             inside = state.left_step[0] < 0
             condition = Condition.CLEAR if inside else Condition.BETWEEN
             return self._verdict(condition, gains, lambda: "Layer 0 is back inside its band.")
-        followers = [layer for layer, left in gone.items() if layer and left > gone[0]]
+        followers = [layer for layer, left in gone.items() if left > gone[0]]
         enough = max(self.min_followers, math.ceil(self.spread_share * (len(state.left_step) - 1)))
-        is_first = all(left > gone[0] for layer, left in gone.items() if layer)
-        holds = is_first and len(followers) >= enough
+        # Layers may leave with layer 0, but none before it, and the rest some steps later
+        is_first = min(gone.values()) == gone[0]
+        leads = sorted(gone[layer] - gone[0] for layer in followers)
+        holds = is_first and len(followers) >= enough and leads[len(leads) // 2] >= self.lead_steps
         condition = Condition.HOLDS if holds else Condition.BETWEEN
         return self._verdict(condition, gains, lambda: self._reason(moment, state, gains, followers))
 
@@ -124,7 +128,7 @@ class CanarySpread:
         triage = "; ".join(self._triage(moment, state, float(gains[0])))
         return (
             f"Layer 0 left its band (gain over {self.high:g}) at step {state.left_step[0]}, {lead} steps "
-            f"before the next layer; {len(followers)} of {len(gains) - 1} other layers have followed, "
+            f"before the first follower; {len(followers)} of {len(gains) - 1} other layers have followed, "
             f"the deepest is layer {deepest}. Start and now: {triage}."
         )
 
