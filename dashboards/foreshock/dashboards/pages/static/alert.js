@@ -22,12 +22,13 @@ function span(alert) {
 
 // `onAcknowledged` hears of a success; without it the card has no form.
 export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}) {
+  const when = [span(alert), alert.rule, alert.subject, ago(alert.opened_at)];
   const head = element(
     "div",
     { class: "alert-head" },
     severity(alert),
     element("span", { class: "badge-text" }, `${alert.severity}, ${alert.state}`),
-    element("span", { class: "when" }, [span(alert), alert.rule, alert.subject, ago(alert.opened_at)].filter(Boolean).join(" · ")),
+    element("span", { class: "when" }, when.filter(Boolean).join(" · ")),
     runLink ? linkOf(alert) : null,
   );
   return element(

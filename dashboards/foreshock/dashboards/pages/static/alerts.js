@@ -42,7 +42,8 @@ function showEmpty(total) {
   if (NAMES.some((name) => view.get(name))) {
     empty.replaceChildren(element("strong", {}, "No alert matches"), "Choose “all” in the filters above to see every alert.");
   } else {
-    empty.replaceChildren(element("strong", {}, "No alerts"), "Nothing has fired so far. When a rule does, it appears here by itself, with its reason and what to do.");
+    const words = "Nothing has fired so far. What does appears here by itself, with its reason and what to do.";
+    empty.replaceChildren(element("strong", {}, "No alerts"), words);
   }
 }
 
@@ -55,7 +56,8 @@ async function load() {
     await learnNames(alerts);
     const named = alerts.map((alert) => ({ ...alert, name: names.get(alert.run_id) }));
     const options = { runLink: true, onAcknowledged: () => pulse.beat() };
-    reconcile(byId("alerts"), named, (alert) => `${alert.run_id}/${alert.alert_id}`, (alert) => alertCard(alert, options));
+    const key = (alert) => `${alert.run_id}/${alert.alert_id}`;
+    reconcile(byId("alerts"), named, key, (alert) => alertCard(alert, options));
     showEmpty(total);
     byId("more").hidden = alerts.length >= total;
     const firing = alerts.filter((alert) => alert.state === "firing").length;

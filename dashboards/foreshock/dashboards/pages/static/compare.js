@@ -30,7 +30,11 @@ function chosen() {
   return { project: field("project"), group_by: field("group_by"), column: field("column"), reduce: field("reduce") };
 }
 
-const source = (name) => () => ({ where: `compare/figures/${name}`, parameters: { ...chosen(), buckets: 400 }, start: null, stop: null });
+function source(name) {
+  const where = `compare/figures/${name}`;
+  return () => ({ where, parameters: { ...chosen(), buckets: 400 }, start: null, stop: null });
+}
+
 const charts = ["seeds", "timelines"].map((name) => new Chart(document.querySelector(`[data-figure="${name}"]`), source(name)));
 
 function fill(name, values, preferred) {
@@ -109,20 +113,25 @@ function showTests(tests) {
   reconcile(byId("tests").tBodies[0], rows, ([name]) => name, testRow);
   byId("tests").hidden = rows.length === 0;
   byId("no-tests").hidden = rows.length > 0;
-  byId("no-tests").replaceChildren(element("strong", {}, "Nothing to test yet"), "A test of the spread needs at least three seeds in a constrained and in an unconstrained group, for example three runs with connection=mhc and three with connection=hc.");
+  const words =
+    "A test of the spread needs at least three seeds in a constrained and in an unconstrained group, " +
+    "for example three runs with connection=mhc and three with connection=hc.";
+  byId("no-tests").replaceChildren(element("strong", {}, "Nothing to test yet"), words);
 }
 
 function groupRow({ key, run }) {
   const peak = toNumber(run.log_peak_gain);
   const loss = toNumber(run.final_loss);
+  const isBroken = loss !== null && !Number.isFinite(loss);
+  const link = element("a", { href: `/runs/${encodeURIComponent(run.run_id)}` }, run.name || run.run_id);
   return element(
     "tr",
     {},
     element("td", { "data-label": "Group" }, key),
-    element("td", { "data-label": "Run" }, element("a", { href: `/runs/${encodeURIComponent(run.run_id)}` }, run.name || run.run_id)),
+    element("td", { "data-label": "Run" }, link),
     element("td", { class: "num", "data-label": "Seed" }, run.seed === null || run.seed === undefined ? "–" : String(run.seed)),
     element("td", { "data-label": "State" }, element("span", { class: "badge", "data-state": run.state }, run.state)),
-    element("td", { class: `num ${loss !== null && !Number.isFinite(loss) ? "off" : ""}`, "data-label": "Final loss" }, number(loss)),
+    element("td", { class: `num ${isBroken ? "off" : ""}`, "data-label": "Final loss" }, number(loss)),
     element("td", { class: "num", "data-label": "Peak gain" }, peak === null ? "–" : gain(Math.exp(peak))),
   );
 }
@@ -132,7 +141,12 @@ function showGroups(groups) {
   reconcile(byId("groups").tBodies[0], rows, ({ run }) => run.run_id, groupRow);
   byId("groups").hidden = rows.length === 0;
   byId("no-runs").hidden = rows.length > 0;
-  byId("no-runs").replaceChildren(element("strong", {}, "No runs to compare"), "Train the same configuration with several seeds, and at least one other configuration beside it: ", element("code", {}, "foreshock demo"), " does both.");
+  byId("no-runs").replaceChildren(
+    element("strong", {}, "No runs to compare"),
+    "Train the same configuration with several seeds, and at least one other configuration beside it: ",
+    element("code", {}, "foreshock demo"),
+    " does both.",
+  );
   setText(byId("tally"), rows.length ? `${whole(groups.length)} groups, ${whole(rows.length)} runs` : "");
 }
 

@@ -4,12 +4,14 @@ import { get, path } from "./api.js";
 import { alertCard, severity, since } from "./alert.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, bits, duration, gain, number, share, toNumber, whole } from "./format.js";
+import { whole } from "./format.js";
 import { Pulse } from "./pulse.js";
+import { showConfig, showHead } from "./head.js";
+import { showVitals } from "./vitals.js";
 import { guarded, openShell } from "./shell.js";
 import { drawStrip } from "./strip.js";
 import { View } from "./view.js";
-import { compositeGains, gainClass, headroomClass, healthOf, layerGains, worstOf } from "./vitals.js";
+import { healthOf, layerGains } from "./health.js";
 
 const RUN_ID = decodeURIComponent(window.location.pathname.split("/").filter(Boolean).at(-1));
 const WHERE = `runs/${path(RUN_ID)}`;
@@ -69,52 +71,6 @@ function showWindow() {
   byId("reset-zoom").hidden = !zoomed;
 }
 
-function showHead(run) {
-  document.title = `${run.name || run.run_id} · foreshock`;
-  setText(byId("name"), run.name || run.run_id);
-  setText(byId("project"), run.project);
-  byId("project").href = `/?project=${encodeURIComponent(run.project)}`;
-  const config = run.config ?? {};
-  const facts = [
-    element("span", { class: "badge", "data-state": run.state }, run.state),
-    fact("seed", run.seed),
-    fact("group", run.group),
-    fact("connection", config.connection),
-    fact("streams", config.num_streams),
-    fact("precision", config.precision),
-    fact("learning rate", config.learning_rate),
-    ...(run.tags ?? []).map((tag) => element("span", {}, `#${tag}`)),
-    element("span", {}, `heard ${ago(run.heartbeat_at)}`),
-    lostFrames(run),
-  ];
-  byId("facts").replaceChildren(...facts.filter(Boolean));
-}
-
-// What a full spool had to drop is never silent.
-function lostFrames(run) {
-  const lost = (run.cursors ?? []).reduce((sum, cursor) => sum + cursor.lost_frames, 0);
-  return lost ? element("span", { class: "off" }, `${whole(lost)} steps lost by a full spool`) : null;
-}
-
-function fact(name, value) {
-  if (value === null || value === undefined || value === "" || typeof value === "object") return null;
-  return element("span", {}, `${name} `, element("b", {}, String(value)));
-}
-
-function flatten(value, prefix, rows) {
-  for (const [key, inner] of Object.entries(value ?? {})) {
-    if (inner !== null && typeof inner === "object" && !Array.isArray(inner)) flatten(inner, `${prefix}${key}.`, rows);
-    else rows.push([prefix + key, typeof inner === "string" ? inner : JSON.stringify(inner)]);
-  }
-  return rows;
-}
-
-function showConfig(run) {
-  const rows = [["run_id", run.run_id], ["attempt", String(run.attempt)], ["constraint", run.constraint ?? "not stated"], ...flatten(run.config, "", [])];
-  const build = ([key, text]) => element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, text));
-  reconcile(byId("config").tBodies[0], rows, ([key]) => key, build);
-}
-
 function showMapChoices(run) {
   const select = byId("map-series");
   const names = (run.series ?? []).filter((one) => one.layers !== null && one.layers !== undefined).map((one) => one.series);
@@ -129,38 +85,9 @@ function showAttempts(run) {
   byId("attempt-label").hidden = numbers.length < 2;
   const select = byId("attempt");
   if (select.options.length === numbers.length + 1) return;
-  const options = [element("option", { value: "" }, "newest"), ...numbers.map((one) => element("option", { value: one }, String(one)))];
-  select.replaceChildren(...options);
+  const options = numbers.map((one) => element("option", { value: one }, String(one)));
+  select.replaceChildren(element("option", { value: "" }, "newest"), ...options);
   select.value = view.get("attempt");
-}
-
-function vital(name, text, note = "", kind = "") {
-  return element("div", {}, element("dt", {}, name), element("dd", { class: kind }, text, note ? element("small", {}, note) : null));
-}
-
-function showVitals(run, latest) {
-  const values = latest?.values ?? {};
-  const composite = worstOf(compositeGains(values));
-  const layer = worstOf(layerGains(values));
-  const loss = toNumber(values.loss);
-  const step = latest?.step ?? run.last_step;
-  const layerMoves = layer !== null && Number.isFinite(layer.value);
-  const left = run.state === "running" && run.total_steps && !(loss !== null && !Number.isFinite(loss)) ? remaining(run, values, step) : "";
-  const headroom = toNumber(values.headroom_bits);
-  byId("vitals").replaceChildren(
-    vital("Step", step < 0 ? "–" : whole(step), [run.total_steps ? `of ${whole(run.total_steps)}` : "", left].filter(Boolean).join(", ")),
-    vital("Loss", number(loss), "nat", loss !== null && !Number.isFinite(loss) ? "off" : ""),
-    vital("Worst composite gain", composite ? gain(composite.value) : "–", composite && Number.isFinite(composite.value) ? `layer ${composite.layer}, mean over tokens` : "", composite ? gainClass(composite.value) : ""),
-    vital("Layer that moves most", layerMoves ? `layer ${layer.layer}` : "–", layerMoves ? `gain ${gain(layer.value)}` : ""),
-    vital("Gradient norm", number(values.grad_norm), values.clip_coefficient === undefined ? "" : `clipping leaves ${share(values.clip_coefficient)}`),
-    vital("Headroom", bits(headroom), headroom === null ? "" : "until the stream overflows", headroomClass(headroom) === "none" ? "" : headroomClass(headroom)),
-  );
-}
-
-function remaining(run, values, step) {
-  const steps = run.total_steps - step - 1;
-  const measured = run.attempt === 0 && step > 0 ? (run.heartbeat_at - run.started_at) / (step + 1) : toNumber(values.step_seconds);
-  return steps > 0 && measured > 0 ? `${duration(steps * measured)} left` : "";
 }
 
 function showHealth() {
@@ -176,11 +103,12 @@ function showHealth() {
 }
 
 function alertRow(alert) {
+  const seen = alert.acknowledged_at ? element("span", { class: "sub" }, "acknowledged") : null;
   return element(
     "tr",
     {},
     element("td", { class: "whole" }, severity(alert), element("span", { class: "sub" }, alert.subject)),
-    element("td", { "data-label": "State" }, alert.state, alert.acknowledged_at ? element("span", { class: "sub" }, "acknowledged") : null),
+    element("td", { "data-label": "State" }, alert.state, seen),
     element("td", { class: "num", "data-label": "Since step" }, whole(since(alert))),
     element("td", { class: "whole", "data-label": "Reason" }, alert.reason),
   );
@@ -200,7 +128,8 @@ function showAlerts() {
   reconcile(byId("alerts").tBodies[0], state.alerts, key, alertRow);
   byId("alerts").hidden = state.alerts.length === 0;
   byId("no-alerts").hidden = state.alerts.length > 0;
-  byId("no-alerts").replaceChildren(element("strong", {}, "No alerts"), "Rules watch this run as it trains; what they find appears here by itself.");
+  const words = "Rules watch this run as it trains; what they find appears here by itself.";
+  byId("no-alerts").replaceChildren(element("strong", {}, "No alerts"), words);
 }
 
 async function loadDetail() {
@@ -239,8 +168,9 @@ async function load() {
 }
 
 function showMissing(error) {
-  const card = element("div", { class: "card empty" }, element("strong", {}, "No such run"), `${error.message}. `, element("a", { href: "/" }, "See all runs"), ".");
-  byId("main").replaceChildren(card);
+  const link = element("a", { href: "/" }, "See all runs");
+  const words = [element("strong", {}, "No such run"), `${error.message}. `, link, "."];
+  byId("main").replaceChildren(element("div", { class: "card empty" }, words));
   pulse.pause(true);
 }
 

@@ -5,7 +5,7 @@ import { byId, element, reconcile, setText } from "./element.js";
 import { ago, bits, gain, number, ruleName, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
-import { gainClass, headroomClass } from "./vitals.js";
+import { gainClass, headroomClass } from "./health.js";
 import { View } from "./view.js";
 import { levelOf, summaryOf } from "./summary.js";
 
@@ -25,7 +25,9 @@ let shown = PAGE;
 
 function mark(run) {
   const level = levelOf(run);
-  return element("span", { class: "mark", "data-level": level, role: "img", "aria-label": LEVELS[level], title: LEVELS[level] }, SIGNS[level]);
+  const words = LEVELS[level];
+  const attributes = { class: "mark", "data-level": level, role: "img", "aria-label": words, title: words };
+  return element("span", attributes, SIGNS[level]);
 }
 
 function nameCell(run) {
@@ -62,13 +64,20 @@ function stepCell(run) {
 function alertCell(run) {
   const { lastAlert, numFiring } = summaryOf(run);
   if (!lastAlert) return element("td", { class: "none whole", "data-label": "Last alert" }, "none");
+  const step = lastAlert.fired_step ?? lastAlert.opened_step;
+  const more = numFiring > 1 ? `; ${numFiring} firing` : "";
   const words = { class: "severity", "data-severity": lastAlert.severity, "data-state": lastAlert.state };
   return element(
     "td",
     { class: "whole", "data-label": "Last alert" },
     element("span", words, ruleName(lastAlert.rule)),
-    element("span", { class: "sub" }, `step ${whole(lastAlert.fired_step ?? lastAlert.opened_step)}, ${lastAlert.state}${numFiring > 1 ? `; ${numFiring} firing` : ""}`),
+    element("span", { class: "sub" }, `step ${whole(step)}, ${lastAlert.state}${more}`),
   );
+}
+
+function stateCell(run) {
+  const attributes = { class: "badge", "data-state": run.state, title: `heard ${ago(run.heartbeat_at)}` };
+  return element("td", { "data-label": "State" }, element("span", attributes, run.state));
 }
 
 function row(run) {
@@ -78,7 +87,7 @@ function row(run) {
     "tr",
     {},
     nameCell(run),
-    element("td", { "data-label": "State" }, element("span", { class: "badge", "data-state": run.state, title: `heard ${ago(run.heartbeat_at)}` }, run.state)),
+    stateCell(run),
     element("td", { class: "num", "data-label": "Seed" }, run.seed === null || run.seed === undefined ? "–" : String(run.seed)),
     stepCell(run),
     element("td", { class: `num ${loss !== null && !Number.isFinite(loss) ? "off" : ""}`, "data-label": "Loss" }, number(loss)),
@@ -98,8 +107,22 @@ function showEmpty(total) {
     empty.replaceChildren(element("strong", {}, "No run matches"), "Take something out of the search or the filters above.");
     return;
   }
-  const lines = `from foreshock.probe import attach\n\nprobe = attach(model, optimizer, url="${window.location.origin}")\nfor batch in data:\n    ...\n    probe.step(loss=loss)`;
-  empty.replaceChildren(element("strong", {}, "No runs yet"), "Attach the probe to a training loop, or run ", element("code", {}, "foreshock demo"), ".", element("br"), element("pre", {}, lines));
+  const lines = [
+    "from foreshock.probe import attach",
+    "",
+    `probe = attach(model, optimizer, url="${window.location.origin}")`,
+    "for batch in data:",
+    "    ...",
+    "    probe.step(loss=loss)",
+  ];
+  empty.replaceChildren(
+    element("strong", {}, "No runs yet"),
+    "Attach the probe to a training loop, or run ",
+    element("code", {}, "foreshock demo"),
+    ".",
+    element("br"),
+    element("pre", {}, lines.join("\n")),
+  );
 }
 
 function offerProjects(runs) {

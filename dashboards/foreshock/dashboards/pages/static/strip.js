@@ -2,7 +2,7 @@
 
 import { element, setText } from "./element.js";
 import { gain } from "./format.js";
-import { worstOf } from "./vitals.js";
+import { worstOf } from "./health.js";
 
 const LADDER = [2, 5, 10, 100, 1e4, 1e8, 1e16];
 
@@ -12,11 +12,13 @@ export function drawStrip(figure, layers) {
   const heights = layers.map(({ value }) => (value > 0 && Number.isFinite(value) ? Math.log10(value) : null));
   const most = Math.max(...heights.map((height) => Math.abs(height ?? 0)));
   const reach = Math.log10(LADDER.find((rung) => Math.log10(rung) >= most) ?? LADDER.at(-1));
+  const isBroken = heights.every((height) => height === null);
   const worst = worstOf(layers);
   const cells = layers.map(({ layer, value }, at) => {
     const broken = heights[at] === null;
     const part = broken ? 1 : Math.max(-1, Math.min(1, heights[at] / reach));
-    const cell = element("span", { title: `layer ${layer}: ${gain(value)}`, "data-worst": worst.layer === layer && heights.some((height) => height !== null) });
+    const isWorst = worst.layer === layer && !isBroken;
+    const cell = element("span", { title: `layer ${layer}: ${gain(value)}`, "data-worst": isWorst });
     cell.style.background = broken ? "var(--broken)" : `var(--scale-${Math.round(4 + 4 * part)})`;
     cell.style.height = `${Math.round(30 + 70 * Math.abs(part))}%`;
     return cell;

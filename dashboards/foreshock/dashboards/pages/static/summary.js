@@ -1,7 +1,7 @@
 // What a list shows of a run: the judge's summary, read tolerantly, for a run may not be judged yet.
 
 import { toNumber } from "./format.js";
-import { gainClass, headroomClass } from "./vitals.js";
+import { gainClass, headroomClass } from "./health.js";
 
 function worse(a, b) {
   if (a === null || b === null) return a ?? b;
