@@ -22,6 +22,7 @@ from foreshock.wire.errors import (
     WireError,
 )
 from foreshock.wire.messages import Alert, AppendAnswer, Problem, RunDeclaration, RunHandle
+from foreshock.wire.missing import MISSING, is_missing
 from foreshock.wire.records import Batch, Event, Layout, Record, Tombstone
 from foreshock.wire.signals import CATALOGUE, Band, Column, Signal, catalogue_series, parse_column
 
@@ -29,6 +30,7 @@ __all__ = [
     "CATALOGUE",
     "CONTENT_TYPE",
     "MAX_BODY_BYTES",
+    "MISSING",
     "WIRE_VERSION",
     "Alert",
     "AppendAnswer",
@@ -57,6 +59,7 @@ __all__ = [
     "decode_record",
     "encode_body",
     "encode_record",
+    "is_missing",
     "make_batch",
     "parse_column",
 ]

@@ -52,6 +52,8 @@ class Body(msgspec.Struct, frozen=True):
 
 _record_decoder: Final = msgspec.msgpack.Decoder(Record)
 _body_decoder: Final = msgspec.msgpack.Decoder(Body)
+# msgspec reports text that is no UTF-8 with the builtin error
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -118,7 +120,7 @@ def decode_record(data: bytes) -> Record:
         record: Record = _record_decoder.decode(zstandard.ZstdDecompressor().decompress(data))
     except zstandard.ZstdError as error:
         raise MalformedError(f"a record is truncated or corrupted: {error}") from error
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise MalformedError(f"a record does not have the shape of any known kind: {error}") from error
     _check(record)
     return record
@@ -138,21 +140,25 @@ def decode_body(data: bytes) -> Body:
         raise TooLargeError(f"the body has {len(data)} bytes; at most {MAX_BODY_BYTES} are allowed")
     try:
         body = _body_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         _raise_if_from_the_future(data)
         raise MalformedError(f"the body is truncated or not an append body: {error}") from error
     _check_version(body.version)
     return body
 
 
+class _Versioned(msgspec.Struct):
+    """All that this version knows of a body that a newer one may have written."""
+
+    version: int
+
+
 def _raise_if_from_the_future(data: bytes) -> None:
-    """A newer version may have any shape; its number is all that this version relies on."""
     try:
-        raw = msgspec.msgpack.decode(data)
-    except msgspec.DecodeError:
+        version = msgspec.msgpack.decode(data, type=_Versioned).version
+    except _UNREADABLE:
         return
-    if isinstance(raw, dict) and isinstance(raw.get("version"), int):
-        _check_version(raw["version"])
+    _check_version(version)
 
 
 def _check_version(version: int) -> None:

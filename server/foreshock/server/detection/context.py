@@ -55,7 +55,6 @@ class Columns:
         self.place = {name: place for place, name in enumerate(self.names)}
         self.series = tuple(series for _, series, _ in parsed)
         self.reductions = np.array([_across_ranks(series) for series in self.series], np.intp)
-        self.all_series = frozenset(self.series)
         places: dict[str, list[int]] = {}
         for place, series in enumerate(self.series):
             places.setdefault(series, []).append(place)
@@ -69,10 +68,6 @@ class Columns:
     def layers(self, series: str) -> IndexArray:
         """The places of a per-layer series, layer 0 first; empty where there is none."""
         return self._places[series] if series in self._per_layer else _NOWHERE
-
-    def places(self, series: str) -> IndexArray:
-        """All places of a series that is among the columns."""
-        return self._places[series]
 
 
 def _in_order(names: tuple[str, ...]) -> list[tuple[str, str, int | None]]:

@@ -22,6 +22,8 @@ from foreshock.server.detection.summary import Progress, note, summarise
 STATE_VERSION: Final = 1
 # Schedule changes closer than this are one change: a ramp must not restart patience for ever
 SCHEDULE_GAP_STEPS: Final = 20
+# Sets in one order, so that equal states are equal bytes
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class DetectorState(msgspec.Struct, frozen=True):
@@ -94,14 +96,14 @@ class Detector:
 
     def state(self) -> bytes:
         """The state as bytes; `restore` goes on from it as if nothing had happened."""
-        return msgspec.msgpack.encode(
+        return _encode(
             DetectorState(
                 STATE_VERSION,
                 self._first_step,
                 self.judged_step,
                 self.judged_time,
                 self._history.pack(),
-                {name: msgspec.msgpack.encode(state) for name, state in self._states.items()},
+                {name: _encode(state) for name, state in self._states.items()},
                 list(self._lives.values()),
                 self._schedule,
                 self._progress,

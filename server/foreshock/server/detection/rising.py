@@ -21,14 +21,14 @@ class TrendTest:
     correlation and the corrected test holds back, though the steep part alone leaves no doubt.
 
     window_steps: how far back it looks, never over a logged schedule change.
-    min_samples: windows with fewer say nothing; 8 in order have an exact p of 2.5e-5.
+    min_samples: windows with fewer say nothing; 7 in order have an exact p of 2e-4.
     max_samples: longer windows are thinned evenly, which bounds the cost.
     p_value: one-sided, Mann-Kendall with the Hamed-Rao correction.
     min_change: least change over a window, as a share (0.1 is 10 %): significant is not yet much.
     """
 
     window_steps: int = 200
-    min_samples: int = 8
+    min_samples: int = 7
     max_samples: int = 100
     p_value: float = 1e-3
     min_change: float = 0.1

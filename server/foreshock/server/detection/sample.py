@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.server.detection.context import REDUCTION_CODES, Columns, columns_of
+from foreshock.wire import is_missing
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -82,7 +83,7 @@ def _grid(
         rows = np.searchsorted(steps, frame.steps)
         places = np.array([columns.place[name] for name in frame.columns], np.intp)
         values[np.ix_(rows, places)] = frame.values.T
-        present[np.ix_(rows, places)] = True
+        present[np.ix_(rows, places)] = ~is_missing(frame.values).T
         times[rows] = np.maximum(times[rows], frame.times)
     return values, present
 

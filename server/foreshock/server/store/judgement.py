@@ -192,7 +192,7 @@ def read_changes(
             event = decode_record(body)
             if isinstance(event, Event) and event.kind == "schedule":
                 sent = _sent_before(connection, of_rank, sequence)
-                found.append(ScheduleChange(rank, sequence, max(event.step, sent + 1), _words(event)))
+                found.append(ScheduleChange(max(event.step, sent + 1), rank, sequence, _words(event)))
         after[rank] = next_sequence
     return found, after
 

@@ -16,7 +16,16 @@ from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.runs import get_run
 from foreshock.server.store.schema import alerts, layouts, records
 from foreshock.server.store.tracks import Extent, Source, Steps, TrackCache
-from foreshock.wire import Batch, Event, batch_steps, batch_times, batch_values, decode_record, parse_column
+from foreshock.wire import (
+    Batch,
+    Event,
+    batch_steps,
+    batch_times,
+    batch_values,
+    decode_record,
+    is_missing,
+    parse_column,
+)
 from foreshock.wire.readings import AlertMark, LayerMap, SeriesBuckets, Window
 
 
@@ -96,7 +105,8 @@ class StoredRun:
                 places = [stream.places[name] for name in wanted]
                 steps, values = self._cache.read(connection, stream.source, places, stream.extent)
                 for name, row in zip(wanted, values, strict=True):
-                    parts[name][stream.source.rank].append((steps, row.astype(np.float64)))
+                    here = ~is_missing(row)
+                    parts[name][stream.source.rank].append((steps[here], row[here].astype(np.float64)))
         return [join(name, parts[name].values()) for name in dict.fromkeys(columns) if name in parts]
 
     def _streams(self, connection: sa.Connection, attempt: int) -> list[Stream]:
@@ -138,11 +148,13 @@ class StoredRun:
                 batch = _newest_batch(connection, stream.source)
                 if batch is None:
                     continue
-                last_step = int(batch_steps(batch)[-1])
+                steps = batch_steps(batch)
+                last_step = int(steps[-1])
                 if last_step > step:
                     step, when = last_step, float(batch_times(batch)[-1])
-                for name, value in zip(stream.places, batch_values(batch)[:, -1].tolist(), strict=True):
-                    found[name].append((last_step, value))
+                for name, (place, value) in zip(stream.places, _last_present(batch), strict=True):
+                    if place >= 0:
+                        found[name].append((int(steps[place]), value))
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
 
     def events(self) -> list[dict[str, Any]]:
@@ -204,6 +216,15 @@ def _newest_batch(connection: sa.Connection, source: Source) -> Batch | None:
     body = connection.execute(query).scalar_one_or_none()
     record = None if body is None else decode_record(body)
     return record if isinstance(record, Batch) else None
+
+
+def _last_present(batch: Batch) -> list[tuple[int, float]]:
+    """For each column the place and value of its last frame that has one; place -1 where none has."""
+    values = batch_values(batch)
+    present = ~is_missing(values)
+    places = batch.num_steps - 1 - np.argmax(present[:, ::-1], axis=1)
+    newest = values[np.arange(len(values)), places].tolist()
+    return list(zip(np.where(present.any(axis=1), places, -1).tolist(), newest, strict=True))
 
 
 def _join_latest(name: str, values: Sequence[tuple[int, float]]) -> float:

@@ -33,6 +33,7 @@ class LossSpikeState(msgspec.Struct, frozen=True):
 class LossSpike:
     """Fires on a severe step that the next steps confirm; judged from the past alone.
 
+    warm_up_share: in this share of the run, from its start, there is no verdict.
     severe_z: standard deviations over the robust line of the last window.
     min_excess: and by at least this share of the line.
     outlier_z: losses above this stay out of the baseline, and confirm a severe step.
@@ -48,6 +49,7 @@ class LossSpike:
 
     name: ClassVar[str] = "loss_spike"
     claim: ClassVar[Claim] = "rule"
+    warm_up_share: float = 0.02
     severe_z: float = 7.0
     min_excess: float = 0.03
     outlier_z: float = 4.0
@@ -68,7 +70,7 @@ class LossSpike:
     def update(self, moment: Moment, state: LossSpikeState) -> tuple[LossSpikeState, Sequence[Verdict]]:
         """Holds the step's loss against the line through the accepted losses before it."""
         loss = float(moment.now[Measure.LOSS])
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or moment.step < self.warm_up_share * (moment.context.total_steps or 0):
             return state, SILENT
         window = moment.context.share_of_run(self.window_share, self.max_window_steps)
         first = moment.step - max(self.min_window_steps, window)

@@ -1,4 +1,4 @@
-"""A value is NaN or infinite: of the loss, or of any catalogue series that has been finite."""
+"""A value is NaN or infinite: of the loss, or of a signal that the model computes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,15 @@ LOSS_ADVICE = (
     "signal and layer that failed first, and that is where to look."
 )
 SIGNAL_ADVICE = "Look at the layer named first: what it feeds turns non-finite after it."
-# A series that says where it is by NaN, or whose Inf is a scaler at work, is no fault of the model
+# What the model computes; the canary's rank and lead are derived from these
 WATCHED_PREFIXES = ("layer_", "composite_", "log_composite_", "log_gain_", "stream_", "canary_embedding_")
 WATCHED = frozenset({"grad_norm", "canary_gain", "canary_grad_norm", "headroom_bits"})
 GRADIENTS = frozenset({"grad_norm", "canary_grad_norm"})
 
 
 class NonfiniteState(msgspec.Struct, frozen=True):
-    """Series that have been finite: only these can turn NaN, others may never have been measured."""
+    """The signal that failed first, and when; empty while all are finite."""
 
-    seen: frozenset[str] = frozenset()
     first: str = ""
 
 
@@ -52,12 +51,11 @@ class Nonfinite:
         """Looks at every watched column of this step."""
         sample = moment.sample
         finite = np.isfinite(sample.values)
-        bad = [] if finite[sample.present].all() else list(self._bad(moment, state, finite))
+        bad = [] if finite[sample.present].all() else list(self._bad(moment, finite))
         if not bad and state.first:
             state = msgspec.structs.replace(state, first="")
         if bad and not state.first:
             state = msgspec.structs.replace(state, first=f"{bad[0]} at step {moment.step}")
-        state = self._learn(moment, state, finite)
         verdicts = []
         loss = sample.columns.scalar("loss")
         if loss is not None and sample.present[loss]:
@@ -65,12 +63,7 @@ class Nonfinite:
         verdicts.append(self._signal_verdict(moment, bad, state.first))
         return state, verdicts or SILENT
 
-    def _learn(self, moment: Moment, state: NonfiniteState, finite: NDArray[np.bool_]) -> NonfiniteState:
-        columns = moment.sample.columns
-        new = {one for one in columns.all_series - state.seen if finite[columns.places(one)].any()}
-        return msgspec.structs.replace(state, seen=state.seen | new) if new else state
-
-    def _bad(self, moment: Moment, state: NonfiniteState, finite: NDArray[np.bool_]) -> Iterator[str]:
+    def _bad(self, moment: Moment, finite: NDArray[np.bool_]) -> Iterator[str]:
         """Names of watched columns that are non-finite, in the catalogue's order."""
         sample = moment.sample
         skipped = sample.scalar("step_skipped") == 1
@@ -80,8 +73,7 @@ class Nonfinite:
                 continue
             if skipped and series in GRADIENTS:
                 continue
-            if series in state.seen or math.isinf(sample.values[place]):
-                yield sample.columns.names[place]
+            yield sample.columns.names[place]
 
     def _loss_verdict(self, moment: Moment, loss: float, first: str) -> Verdict:
         finite = math.isfinite(loss)

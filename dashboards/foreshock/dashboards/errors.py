@@ -1,0 +1,13 @@
+"""What can go wrong in the dashboards."""
+
+
+class DashboardError(Exception):
+    """Raised when a page or figure cannot be made; base of this room's errors."""
+
+
+class UnknownPageError(DashboardError):
+    """Raised when a page is asked for that does not exist."""
+
+
+class MissingPlotlyError(DashboardError):
+    """Raised when the installed plotly package, or the bundle in it, is missing."""

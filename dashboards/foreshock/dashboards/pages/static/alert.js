@@ -1,0 +1,88 @@
+// One alert as a card: what was seen, since when, what to do, and the form that acknowledges it.
+
+import { path, post } from "./api.js";
+import { element, setText } from "./element.js";
+import { ago, ruleName, whole } from "./format.js";
+
+const AUTHOR = "foreshock-author";
+
+export function severity(alert) {
+  const words = { class: "severity", "data-severity": alert.severity, "data-state": alert.state };
+  return element("span", words, ruleName(alert.rule));
+}
+
+export function since(alert) {
+  return alert.fired_step ?? alert.opened_step;
+}
+
+function span(alert) {
+  const from = `${alert.fired_step === null ? "pending since" : "since"} step ${whole(since(alert))}`;
+  return alert.resolved_step === null ? from : `steps ${whole(since(alert))} to ${whole(alert.resolved_step)}`;
+}
+
+// `onAcknowledged` hears of a success; without it the card has no form.
+export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}) {
+  const head = element(
+    "div",
+    { class: "alert-head" },
+    severity(alert),
+    element("span", { class: "badge-text" }, `${alert.severity}, ${alert.state}`),
+    element("span", { class: "when" }, `${span(alert)}${alert.subject ? ` · ${alert.subject}` : ""} · ${ago(alert.opened_at)}`),
+    runLink ? linkOf(alert) : null,
+  );
+  return element(
+    "article",
+    { class: "card alert", "data-severity": alert.severity, "data-state": alert.state },
+    head,
+    element("p", { class: "reason" }, alert.reason),
+    alert.advice ? element("p", { class: "advice" }, element("b", {}, "What to do: "), alert.advice) : null,
+    alert.acknowledged_at ? acknowledgement(alert) : null,
+    onAcknowledged && !alert.acknowledged_at ? form(alert, onAcknowledged) : null,
+  );
+}
+
+function linkOf(alert) {
+  if (String(alert.run_id).startsWith("group:")) {
+    const where = `/compare?project=${encodeURIComponent(alert.project)}`;
+    return element("a", { href: where }, `${alert.project}: ${alert.run_id.split("/").at(-1)}`);
+  }
+  return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, alert.name ?? alert.run_id);
+}
+
+function acknowledgement(alert) {
+  const by = alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : "";
+  const note = alert.acknowledged_note ? `: ${alert.acknowledged_note}` : "";
+  return element("p", { class: "acknowledged" }, `✓ Acknowledged${by}, ${ago(alert.acknowledged_at)}${note}`);
+}
+
+function form(alert, onAcknowledged) {
+  const author = element("input", { name: "author", required: true, maxlength: 200, autocomplete: "name" });
+  author.value = window.localStorage.getItem(AUTHOR) ?? "";
+  const note = element("input", { name: "note", maxlength: 2000, autocomplete: "off", placeholder: "what you found or did" });
+  const error = element("p", { class: "error", role: "alert", hidden: true });
+  const button = element("button", { type: "submit", class: "primary" }, "Acknowledge");
+  const send = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      await post(`alerts/${path(alert.run_id, alert.alert_id)}/acknowledge`, { author: author.value, note: note.value });
+      window.localStorage.setItem(AUTHOR, author.value);
+      button.blur();
+      onAcknowledged();
+    } catch (failure) {
+      error.hidden = false;
+      setText(error, `Not acknowledged: ${failure.message}`);
+    } finally {
+      button.disabled = false;
+    }
+  };
+  const fields = element(
+    "form",
+    { onsubmit: send },
+    element("label", {}, element("span", {}, "Your name"), author),
+    element("label", { class: "grow" }, element("span", {}, "Note"), note),
+    button,
+    error,
+  );
+  return element("details", {}, element("summary", {}, "Acknowledge …"), fields);
+}

@@ -1,0 +1,170 @@
+// The page that compares groups of seeds: spread, timelines, and whether the fix may be trusted.
+
+import { get } from "./api.js";
+import { Chart } from "./chart.js";
+import { byId, element, reconcile, setText } from "./element.js";
+import { gain, number, ruleName, toNumber, whole } from "./format.js";
+import { Pulse } from "./pulse.js";
+import { guarded, openShell } from "./shell.js";
+import { View } from "./view.js";
+
+const FIRST_COLUMNS = ["composite_amax_forward_max", "composite_amax_forward_mean", "loss", "grad_norm"];
+const FIRST_KEYS = ["connection", "group", "num_streams", "precision", "learning_rate"];
+const WORDS = {
+  restart: ["✓", "Restart"],
+  wait: ["!", "Wait"],
+  undecided: ["?", "Not decided yet"],
+};
+const SENTENCES = {
+  restart: "The constrained runs stay near 1 and their seeds agree significantly better than the unconstrained ones.",
+  wait: "The evidence speaks against restarting now.",
+  undecided: "The evidence does not suffice for a decision either way.",
+};
+
+const view = new View();
+const choices = byId("choices");
+let runs = [];
+
+function chosen() {
+  const field = (name) => choices.elements[name].value;
+  return { project: field("project"), group_by: field("group_by"), column: field("column"), reduce: field("reduce") };
+}
+
+const source = (name) => () => ({ where: `compare/figures/${name}`, parameters: { ...chosen(), buckets: 400 }, start: null, stop: null });
+const charts = ["seeds", "timelines"].map((name) => new Chart(document.querySelector(`[data-figure="${name}"]`), source(name)));
+
+function fill(name, values, preferred) {
+  const select = choices.elements[name];
+  const wanted = view.get(name) || preferred.find((one) => values.includes(one)) || values[0] || "";
+  const all = wanted && !values.includes(wanted) ? [wanted, ...values] : values;
+  if ([...select.options].map((option) => option.value).join("\n") !== all.join("\n")) {
+    select.replaceChildren(...all.map((one) => element("option", { value: one }, one)));
+  }
+  select.value = wanted;
+}
+
+// What runs of a project may be grouped by: the keys of their configuration, those that differ first.
+function groupings() {
+  const seen = new Map([["group", new Set(runs.map((run) => run.group ?? ""))]]);
+  for (const run of runs) {
+    for (const [key, value] of Object.entries(run.config ?? {})) {
+      if (value === null || typeof value === "object") continue;
+      if (!seen.has(key)) seen.set(key, new Set());
+      seen.get(key).add(String(value));
+    }
+  }
+  const keys = [...seen.keys()].sort();
+  const differs = (key) => seen.get(key).size > 1;
+  const tags = runs.some((run) => (run.tags ?? []).length) ? ["tag"] : [];
+  return [...keys.filter(differs), ...tags, ...keys.filter((key) => !differs(key))];
+}
+
+async function loadChoices() {
+  const { runs: all } = await get("runs", { limit: 500 });
+  fill("project", [...new Set(all.map((run) => run.project))], []);
+  const project = choices.elements.project.value;
+  runs = all.filter((run) => run.project === project);
+  const keys = groupings();
+  fill("group_by", keys, FIRST_KEYS.filter((key) => keys.indexOf(key) < 12));
+  const series = runs.length ? (await get(`runs/${encodeURIComponent(runs[0].run_id)}`)).series ?? [] : [];
+  fill("column", series.map((one) => one.series), FIRST_COLUMNS);
+  choices.elements.reduce.value = view.get("reduce", "max");
+  const perLayer = series.some((one) => one.series === choices.elements.column.value && one.layers);
+  choices.elements.reduce.disabled = !perLayer;
+}
+
+function showVerdict(verdict) {
+  const card = byId("verdict");
+  card.hidden = false;
+  card.dataset.state = verdict.state;
+  const [sign, word] = WORDS[verdict.state] ?? ["?", verdict.state];
+  setText(card.querySelector(".sign"), sign);
+  setText(byId("verdict-word"), word);
+  setText(byId("verdict-sentence"), SENTENCES[verdict.state] ?? "");
+  byId("reasons").replaceChildren(...list("Why", verdict.reasons));
+  byId("missing").replaceChildren(...list("Still missing", verdict.missing), ...list("To be told", verdict.notes));
+}
+
+function list(title, items) {
+  if (!items || !items.length) return [];
+  return [element("h2", {}, title), element("ul", {}, items.map((item) => element("li", {}, item)))];
+}
+
+function testRow([name, test]) {
+  const interval = Array.isArray(test.interval) ? `${number(test.interval[0], 3)} to ${number(test.interval[1], 3)}` : "–";
+  return element(
+    "tr",
+    {},
+    element("td", { class: "whole" }, ruleName(name)),
+    element("td", { "data-label": "Test" }, test.test ?? "–"),
+    element("td", { class: "num", "data-label": "p" }, number(test.p_value)),
+    element("td", { class: "num", "data-label": "Effect" }, gain(test.effect)),
+    element("td", { class: "num", "data-label": "Interval" }, interval),
+    element("td", { "data-label": "Evidence" }, (test.is_weak ?? test.weak) ? "weak: few seeds" : "full"),
+  );
+}
+
+function showTests(tests) {
+  const rows = Object.entries(tests ?? {}).filter(([, test]) => test);
+  reconcile(byId("tests").tBodies[0], rows, ([name]) => name, testRow);
+  byId("tests").hidden = rows.length === 0;
+  byId("no-tests").hidden = rows.length > 0;
+  byId("no-tests").replaceChildren(element("strong", {}, "Nothing to test yet"), "A test of the spread needs at least three seeds in a constrained and in an unconstrained group, for example three runs with connection=mhc and three with connection=hc.");
+}
+
+function groupRow({ key, run }) {
+  const peak = toNumber(run.log_peak_gain);
+  const loss = toNumber(run.final_loss);
+  return element(
+    "tr",
+    {},
+    element("td", { "data-label": "Group" }, key),
+    element("td", { "data-label": "Run" }, element("a", { href: `/runs/${encodeURIComponent(run.run_id)}` }, run.name || run.run_id)),
+    element("td", { class: "num", "data-label": "Seed" }, run.seed === null || run.seed === undefined ? "–" : String(run.seed)),
+    element("td", { "data-label": "State" }, element("span", { class: "badge", "data-state": run.state }, run.state)),
+    element("td", { class: `num ${loss !== null && !Number.isFinite(loss) ? "off" : ""}`, "data-label": "Final loss" }, number(loss)),
+    element("td", { class: "num", "data-label": "Peak gain" }, peak === null ? "–" : gain(Math.exp(peak))),
+  );
+}
+
+function showGroups(groups) {
+  const rows = groups.flatMap((group) => group.runs.map((run) => ({ key: group.key, run })));
+  reconcile(byId("groups").tBodies[0], rows, ({ run }) => run.run_id, groupRow);
+  byId("groups").hidden = rows.length === 0;
+  byId("no-runs").hidden = rows.length > 0;
+  byId("no-runs").replaceChildren(element("strong", {}, "No runs to compare"), "Train the same configuration with several seeds, and at least one other configuration beside it: ", element("code", {}, "foreshock demo"), " does both.");
+  setText(byId("tally"), rows.length ? `${whole(groups.length)} groups, ${whole(rows.length)} runs` : "");
+}
+
+async function load() {
+  await guarded(async () => {
+    await loadChoices();
+    if (!runs.length) {
+      showGroups([]);
+      showTests({});
+      return;
+    }
+    const { project, group_by, column, reduce } = chosen();
+    const { groups } = await get("compare", { project, group_by, column, reduce, buckets: 50 });
+    showGroups(groups);
+    const verdict = await get("verdict", { project, group_by });
+    showVerdict(verdict);
+    showTests(verdict.tests);
+    for (const chart of charts) await chart.refresh();
+  });
+}
+
+const pulse = new Pulse(load, 3000);
+
+choices.addEventListener("change", (event) => {
+  const changes = { [event.target.name]: event.target.value };
+  if (event.target.name === "project") Object.assign(changes, { group_by: null, column: null });
+  view.set(changes);
+  load();
+});
+choices.addEventListener("submit", (event) => event.preventDefault());
+view.onBack(load);
+
+const live = openShell();
+for (const kind of ["step", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
+pulse.beat();

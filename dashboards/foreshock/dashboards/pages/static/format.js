@@ -1,0 +1,76 @@
+// Numbers, steps and times as people read them.
+
+const WORDS = { NaN: Number.NaN, Infinity: Number.POSITIVE_INFINITY, "-Infinity": Number.NEGATIVE_INFINITY };
+
+// JSON has no NaN or infinity, so the API writes them as words; null and absent stay null.
+export function toNumber(value) {
+  if (typeof value === "number") return value;
+  return typeof value === "string" && value in WORDS ? WORDS[value] : null;
+}
+
+export function number(value, significant = 4) {
+  const seen = toNumber(value);
+  if (seen === null) return "–";
+  if (Number.isNaN(seen)) return "NaN";
+  if (!Number.isFinite(seen)) return seen > 0 ? "+Inf" : "−Inf";
+  const size = Math.abs(seen);
+  if (size !== 0 && (size < 1e-3 || size >= 1e5)) return seen.toExponential(2).replace("-", "−").replace("e+", "e");
+  const before = size >= 1 ? Math.floor(Math.log10(size)) + 1 : 1;
+  return seen.toFixed(Math.max(0, significant - before)).replace("-", "−");
+}
+
+export function gain(value) {
+  const text = number(value, 3);
+  return Number.isFinite(toNumber(value)) && text !== "–" ? `${text}×` : text;
+}
+
+export function bits(value) {
+  const text = number(value, 3);
+  return Number.isFinite(toNumber(value)) && text !== "–" ? `${text} bits` : text;
+}
+
+export function whole(value) {
+  const seen = toNumber(value);
+  return seen === null ? "–" : Math.round(seen).toLocaleString("en");
+}
+
+export function share(value) {
+  const seen = toNumber(value);
+  return Number.isFinite(seen) && seen !== null ? `${Math.round(seen * 100)} %` : number(value);
+}
+
+export function duration(seconds) {
+  if (!Number.isFinite(seconds) || seconds < 0) return "–";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86400).toFixed(1)} days`;
+}
+
+export function ago(time) {
+  const seen = toNumber(time);
+  if (seen === null || seen <= 0) return "";
+  const seconds = Date.now() / 1000 - seen;
+  return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
+}
+
+// The rules of the documents by the names people know them by; any other rule by its own.
+const RULES = {
+  exit_amax: "Exit: Amax keeps rising",
+  exit_stability_tax: "Exit: stability tax",
+  time_bomb: "Time bomb",
+  canary_spread: "Layer 0 moved first",
+  constraint_broken: "Constraint broken",
+  vanishing: "Signal vanishing",
+  nonfinite: "Not finite",
+  headroom_running_out: "Headroom running out",
+  loss_spike: "Loss spike",
+  heartbeat_lost: "Heartbeat lost",
+  restart: "Restart",
+};
+
+export function ruleName(rule) {
+  if (Object.hasOwn(RULES, rule)) return RULES[rule];
+  const words = String(rule).replace(/[_-]+/g, " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,171 @@
+"""`attach`: one line that puts a probe beside a model."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from foreshock.probe.capture import capture_config
+from foreshock.probe.delivery import Delivery
+from foreshock.probe.derive import StepVector
+from foreshock.probe.errors import AttachError
+from foreshock.probe.faults import Faults
+from foreshock.probe.instruments import Instruments
+from foreshock.probe.probe import DisabledProbe, Probe
+from foreshock.probe.settings import ProbeSettings, resolve_settings
+from foreshock.wire import Alert, RunDeclaration
+from foreshock.wire.messages import Constraint
+
+_logger = logging.getLogger("foreshock.probe")
+_DEFAULT_COMPOSITE_EVERY = 10
+_SHORT_RUN_STEPS = 2000
+
+
+def attach(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    project: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    seed: int | None = None,
+    tags: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+    total_steps: int | None = None,
+    constraint: Constraint | None = None,
+    run_id: str | None = None,
+    resume: bool = False,
+    url: str | None = None,
+    token: str | None = None,
+    mode: str | None = None,
+    directory: str | Path | None = None,
+    clip_threshold: float | None = None,
+    composite_every: int | None = None,
+    on_alert: Callable[[Alert], None] | None = None,
+) -> Probe:
+    """Puts a probe beside `model`; then call `probe.step(loss=loss)` once a step.
+
+    `total_steps` sets the patience of the exit rules (5 % of the run, else 200 steps) and the
+    cadence of composites (every step in a run of at most 2,000 steps, else every 10);
+    `constraint="doubly_stochastic"` has the collector check that the mixing matrices keep it, which
+    it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
+    `run_id` under the next attempt number. `on_alert` is called in the training loop.
+
+    Raises AttachError for arguments that cannot work. Afterwards nothing in the probe raises.
+    """
+    settings = resolve_settings(
+        run_id=run_id, project=project, name=name, url=url, token=token, mode=mode, directory=directory
+    )
+    if settings.mode == "disabled":
+        return DisabledProbe(settings.run_id)
+    rank = _rank()
+    _check(settings, rank, total_steps, constraint, composite_every, resume, run_id)
+    faults = Faults()
+    if composite_every is None:
+        composite_every = _composite_cadence(total_steps)
+    instruments = Instruments(
+        model,
+        optimizer,
+        composite_every=composite_every,
+        clip_threshold=clip_threshold,
+        num_sampled_tokens=settings.num_sampled_tokens,
+        faults=faults,
+    )
+    facts = capture_config(model, optimizer, instruments.mixing, config)
+    if clip_threshold is not None:
+        facts.setdefault("clip_threshold", clip_threshold)
+    declaration = RunDeclaration(
+        run_id=settings.run_id,
+        project=settings.project,
+        name=settings.name,
+        group=group,
+        tags=[str(tag) for tag in tags],
+        seed=seed,
+        config=facts,
+        constraint=constraint,
+        total_steps=total_steps,
+        rank=rank,
+        attempt=_next_attempt(settings, rank),
+        started_at=time.time(),
+    )
+    vector = StepVector(instruments.plan, _stream_dtype_max(model))
+    delivery = Delivery(settings, declaration, instruments.plan, vector, faults)
+    probe = Probe(instruments, delivery, faults, on_alert)
+    _tell(probe, settings, instruments, total_steps, optimizer)
+    return probe
+
+
+def _check(
+    settings: ProbeSettings,
+    rank: int,
+    total_steps: int | None,
+    constraint: Constraint | None,
+    composite_every: int | None,
+    resume: bool,
+    run_id: str | None,
+) -> None:
+    if constraint is not None and constraint not in get_args(Constraint):
+        raise AttachError(f"constraint is {constraint!r}; allowed are {', '.join(get_args(Constraint))}")
+    for what, value in (("total_steps", total_steps), ("composite_every", composite_every)):
+        if value is not None and value < 1:
+            raise AttachError(f"{what} is {value}; it must be at least 1")
+    if resume and run_id is None and "FORESHOCK_RUN_ID" not in os.environ:
+        raise AttachError("resume=True needs the run_id of the run to continue")
+    if not resume and (settings.run_directory / f"rank-{rank}.json").exists():
+        raise AttachError(
+            f"run {settings.run_id} exists already in {settings.directory}: attach with resume=True to "
+            "continue it under the next attempt, or leave run_id out to begin a new run"
+        )
+
+
+def _composite_cadence(total_steps: int | None) -> int:
+    if total_steps is not None and total_steps <= _SHORT_RUN_STEPS:
+        return 1
+    return _DEFAULT_COMPOSITE_EVERY
+
+
+def _next_attempt(settings: ProbeSettings, rank: int) -> int:
+    """One more than any attempt that this machine's spool knows; the collector may say otherwise."""
+    folders = (settings.run_directory / f"rank-{rank}").glob("attempt-*")
+    return max((int(folder.name.removeprefix("attempt-")) + 1 for folder in folders), default=0)
+
+
+def _rank() -> int:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank()
+    return int(os.environ.get("RANK", "0"))
+
+
+def _stream_dtype_max(model: nn.Module) -> float:
+    """Where the residual stream overflows: the model's word, else the parameters' dtype."""
+    dtype = getattr(model, "stream_dtype", None)
+    if not isinstance(dtype, torch.dtype):
+        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return float(torch.finfo(dtype).max)
+
+
+def _tell(
+    probe: Probe,
+    settings: ProbeSettings,
+    instruments: Instruments,
+    total_steps: int | None,
+    optimizer: torch.optim.Optimizer | None,
+) -> None:
+    where = probe.page if settings.mode == "online" else f"offline, in {settings.run_directory}"
+    print(f"foreshock: run {settings.run_id} -> {where}", file=sys.stderr)
+    if not instruments.mixing:
+        _logger.info("no mixing matrices found: watching loss, gradients and the embedding only")
+    if optimizer is None:
+        _logger.info("no optimizer given: learning rate and skipped steps are not seen")
+    if total_steps is None:
+        _logger.info(
+            "total_steps not given: exit rules wait 200 steps instead of 5 %% of the run, and "
+            "composites are taken every %d steps",
+            _DEFAULT_COMPOSITE_EVERY,
+        )

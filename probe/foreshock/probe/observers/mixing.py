@@ -1,0 +1,153 @@
+"""The mixing matrices of a hyper-connection model, reduced where they are computed.
+
+Legend: T tokens, K sampled tokens, n streams, C width, L layers.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from foreshock.kernels import composite_gains, layer_gains, norm_two
+from foreshock.probe.faults import Faults
+from foreshock.probe.plan import LAYER_GAINS
+from foreshock.wire import CATALOGUE
+
+_MAX_CACHED_SHAPES: Final = 8
+
+
+def find_mixing(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that compute mixing matrices, in static layer order.
+
+    Such a module has `is_stream_mixing = True`; its forward takes the streams x [B, S, n, C] and
+    returns (h_pre, h_post, h_res) with h_res [B, S, n, n] applied as x'_i = sum_j h_res_ij x_j.
+    """
+    return [
+        (name, module) for name, module in model.named_modules() if getattr(module, "is_stream_mixing", False)
+    ]
+
+
+class MixingObserver:
+    """Reduces every layer's H_res to gains over all tokens, and its input stream over a sample.
+
+    `block` [series, layers] is the first part of the device row. When `is_sampling` is set, each
+    layer's matrices of the sampled tokens are kept for the composites, which need all layers at once.
+    """
+
+    def __init__(
+        self,
+        modules: list[nn.Module],
+        block: Tensor,
+        *,
+        num_sampled_tokens: int,
+        faults: Faults,
+    ) -> None:
+        self._block, self._faults = block, faults
+        self._num_sampled_tokens = num_sampled_tokens
+        self._sampled: list[Tensor | None] = [None] * len(modules)
+        self._indices: dict[tuple[int, ...], Tensor] = {}
+        self.is_sampling = True
+        self._handles = [
+            module.register_forward_hook(_LayerHook(self, layer)) for layer, module in enumerate(modules)
+        ]
+
+    def close(self) -> None:
+        """Removes the hooks and forgets the samples."""
+        for handle in self._handles:
+            handle.remove()
+        self._sampled = [None] * len(self._sampled)
+
+    def observe(self, layer: int, streams_BSnC: Tensor, h_res_BSnn: Tensor) -> None:
+        """Writes one layer's numbers; the same place again when a recomputed forward replays it."""
+        try:
+            with torch.no_grad():
+                self._reduce(layer, streams_BSnC.detach(), h_res_BSnn.detach())
+        except Exception as error:
+            self._faults.count("observing a mixing matrix", error)
+
+    def composites(self) -> Tensor | None:
+        """The composite signals of the last forward, in the plan's order; None if a layer is missing."""
+        sampled = [matrices for matrices in self._sampled if matrices is not None]
+        if len(sampled) < len(self._sampled):
+            return None
+        self._sampled = [None] * len(self._sampled)
+        return _composite_row(torch.stack(sampled))
+
+    def _reduce(self, layer: int, streams_BSnC: Tensor, h_res_BSnn: Tensor) -> None:
+        n = h_res_BSnn.shape[-1]
+        matrices_Tnn = h_res_BSnn.reshape(-1, n, n).float()
+        gains = layer_gains(matrices_Tnn)
+        values_ST = torch.stack([getattr(gains, name.removeprefix("layer_")) for name in LAYER_GAINS])
+        index = self._sample_index(streams_BSnC)
+        sample = streams_BSnC.reshape(-1, *streams_BSnC.shape[2:]).index_select(0, index)
+        self._block[:, layer] = torch.cat(
+            (values_ST.mean(1), values_ST.amax(1), gains.negativity.amax().reshape(1), *_size(sample))
+        )
+        if self.is_sampling:
+            self._sampled[layer] = matrices_Tnn.index_select(0, index)
+
+    def _sample_index(self, streams_BSnC: Tensor) -> Tensor:
+        """Evenly spaced tokens, first tokens left out: they carry massive activations of their own."""
+        batch, length = streams_BSnC.shape[:2]
+        key = (batch, length)
+        index = self._indices.get(key)
+        if index is None or index.device != streams_BSnC.device:
+            positions = torch.arange(batch * length).reshape(batch, length)
+            positions = (positions[:, 1:] if length > 1 else positions).reshape(-1)
+            count = min(self._num_sampled_tokens, len(positions))
+            chosen = torch.linspace(0, len(positions) - 1, count).round().long()
+            index = positions[chosen].to(streams_BSnC.device)
+            if len(self._indices) >= _MAX_CACHED_SHAPES:
+                self._indices.clear()
+            self._indices[key] = index
+        return index
+
+
+class _LayerHook:
+    def __init__(self, observer: MixingObserver, layer: int) -> None:
+        self._observer, self._layer = observer, layer
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        if module.training:
+            self._observer.observe(self._layer, args[0], output[2])
+
+
+def _size(values: Tensor) -> tuple[Tensor, Tensor]:
+    """RMS and largest magnitude, each [1]; `dot` and `aminmax` are several times faster than norms."""
+    flat = values.float().reshape(-1)
+    low, high = torch.aminmax(flat)
+    return (flat.dot(flat) / flat.numel()).sqrt().reshape(1), torch.maximum(-low, high).reshape(1)
+
+
+def _composite_row(matrices_LKnn: Tensor) -> Tensor:
+    """All composite signals, in the catalogue's order: for each its reductions, for each its layers."""
+    num_layers = len(matrices_LKnn)
+    gains = composite_gains(matrices_LKnn)
+    depth_L1 = torch.arange(1, num_layers + 1, device=matrices_LKnn.device).unsqueeze(1)
+    values = {
+        "layer_norm_two": norm_two(matrices_LKnn),
+        "log_composite_amax_forward": gains.log_amax_forward,
+        "log_composite_amax_backward": gains.log_amax_backward,
+        "log_composite_norm_inf": gains.log_norm_inf,
+        "log_composite_norm_one": gains.log_norm_one,
+        "log_composite_norm_two": gains.log_norm_two,
+        "composite_row_error": gains.row_error,
+        "composite_column_error": gains.column_error,
+        "composite_smallest_sum": gains.smallest_sum,
+        "log_gain_per_layer": gains.log_norm_inf / depth_L1,
+    }
+    parts = []
+    for signal in CATALOGUE.values():
+        if signal.cadence == "composite":
+            value_LK = values.get(signal.name)
+            if value_LK is None:
+                value_LK = values[f"log_{signal.name}"].exp()
+            parts += [_REDUCE[reduction](value_LK) for reduction in signal.reductions]
+    return torch.cat(parts)
+
+
+_REDUCE: Final = {
+    "mean": lambda value_LK: value_LK.mean(1),
+    "max": lambda value_LK: value_LK.amax(1),
+    "min": lambda value_LK: value_LK.amin(1),
+}

@@ -1,0 +1,194 @@
+"""The background thread that turns frames into records and makes them durable."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.probe.derive import StepVector
+from foreshock.probe.faults import Faults
+from foreshock.probe.frames import (
+    CompositeFrame,
+    Frame,
+    FrameQueue,
+    Happening,
+    LogFrame,
+    NewAttempt,
+    StepFrame,
+)
+from foreshock.probe.plan import Plan
+from foreshock.probe.spool import Spool
+from foreshock.probe.streams import Numbering, Stream
+from foreshock.wire import Event, Record, UnknownSignalError, parse_column
+
+_MAX_LOG_LAYOUTS: Final = 64
+_MAX_HELD_RECORDS: Final = 4096
+
+
+class _Attempt:
+    """The streams and the spool of one attempt."""
+
+    def __init__(self, spool: Spool, plan: Plan) -> None:
+        self.spool = spool
+        self.numbering = Numbering()
+        self.step = Stream("step", plan.step_columns, self.numbering)
+        self.composite = Stream("composite", plan.composite_columns, self.numbering)
+        self.logs: dict[tuple[str, ...], Stream] = {}
+        self.events: list[Happening] = []
+        self.held: list[Record] = []
+
+    def take_records(self) -> list[Record]:
+        """Slow streams first, the step stream last.
+
+        Whoever has stored the batch that holds step s of the step stream has therefore stored all
+        other frames of step s: this is what the collector's watermark rests on.
+        """
+        records: list[Record] = []
+        for stream in (*self.logs.values(), self.composite):
+            records += stream.take_records()
+        records += self.step.take_records()
+        for event in self.events:
+            records.append(Event(self.numbering.sequence(), event.step, event.time, event.kind, event.detail))
+        self.events = []
+        return records
+
+
+class Writer:
+    """Drains the queue every `flush_seconds`, or when asked to, and appends to the spool."""
+
+    def __init__(
+        self,
+        queue: FrameQueue,
+        plan: Plan,
+        vector: StepVector,
+        open_spool: Callable[[], Spool],
+        faults: Faults,
+        *,
+        flush_seconds: float,
+        on_written: Callable[[], None],
+    ) -> None:
+        self._queue, self._plan, self._vector, self._faults = queue, plan, vector, faults
+        self._open_spool = open_spool
+        self._flush_seconds = flush_seconds
+        self._on_written = on_written
+        self._attempt = _Attempt(open_spool(), plan)
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="foreshock-writer", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Writes what is left and ends the thread, waiting at most `timeout` seconds."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(timeout)
+        if not self._thread.is_alive():
+            self._attempt.spool.close()
+
+    def wake(self) -> None:
+        """Asks for a flush before its time."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._flush_seconds)
+            self._wake.clear()
+            stopping = self._stopped
+            try:
+                self._flush()
+            except Exception as error:
+                self._faults.count("writing to the spool", error)
+            if stopping:
+                return
+
+    def _flush(self) -> None:
+        for frame in self._queue.drain():
+            try:
+                self._take(frame)
+            except Exception as error:
+                self._faults.count("packing a frame", error)
+        self._write()
+
+    def _take(self, frame: Frame) -> None:
+        attempt = self._attempt
+        match frame:
+            case StepFrame():
+                attempt.step.add(frame.step, frame.time, self._vector.complete(frame))
+            case CompositeFrame():
+                attempt.composite.add(frame.step, frame.time, frame.row.wait())
+            case LogFrame():
+                self._take_log(frame)
+            case Happening():
+                attempt.events.append(frame)
+            case NewAttempt():
+                self._begin_attempt(frame)
+
+    def _take_log(self, frame: LogFrame) -> None:
+        attempt = self._attempt
+        stream = attempt.logs.get(frame.names)
+        if stream is None:
+            if len(attempt.logs) >= _MAX_LOG_LAYOUTS:
+                self._faults.tell(
+                    "log layouts",
+                    f"probe.log was called with more than {_MAX_LOG_LAYOUTS} different sets of names: "
+                    "the newest set is not recorded; log the same names each time",
+                )
+                return
+            for name in frame.names:
+                _check_name(name)
+            stream = Stream(f"log-{len(attempt.logs)}", frame.names, attempt.numbering)
+            attempt.logs[frame.names] = stream
+        stream.add(frame.step, frame.time, _numbers(frame.values))
+
+    def _begin_attempt(self, frame: NewAttempt) -> None:
+        self._write()
+        old = self._attempt
+        old.events.append(Happening(frame.step, frame.time, "rollback", {"back_to_step": frame.step}))
+        self._write()
+        old.spool.close()
+        self._attempt = _Attempt(self._open_spool(), self._plan)
+        self._vector.restart()
+
+    def _write(self) -> None:
+        """Appends what has gathered; where the disk refuses, holds a bounded number for the next try."""
+        attempt = self._attempt
+        records = attempt.held + attempt.take_records()
+        if not records:
+            return
+        try:
+            attempt.spool.append(records)
+            attempt.held = []
+        except OSError as error:
+            attempt.held = records[:_MAX_HELD_RECORDS]
+            self._faults.count("writing to the spool", error)
+            return
+        self._on_written()
+
+
+def _check_name(name: str) -> None:
+    if parse_column(name).signal is not None:
+        raise UnknownSignalError(f"{name!r} is a signal of the catalogue: log it under another name")
+
+
+def _numbers(values: NDArray[np.float64] | tuple[object, ...]) -> NDArray[np.float32]:
+    if not isinstance(values, np.ndarray):
+        values = np.array([float(value) for value in values], np.float64)  # type: ignore[arg-type]
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def attempt_folder(run_directory: Path, rank: int, attempt: int) -> Path:
+    """Where the spool of an attempt lies."""
+    return run_directory / f"rank-{rank}" / f"attempt-{attempt}"

@@ -1,0 +1,92 @@
+"""`foreshock train` and `foreshock demo`. Nothing heavy is imported before they run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    connection: Annotated[str, typer.Option(help="residual, hc or mhc.")] = "mhc",
+    blocks: Annotated[int, typer.Option(help="Transformer blocks, two sub-layers each; sets the size.")] = 12,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the text's order.")] = 0,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
+    warmup: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Windows in a batch.")] = 8,
+    width: Annotated[int | None, typer.Option(help="Width [default: by --blocks, 256 for 12].")] = None,
+    context: Annotated[int | None, typer.Option(help="Bytes in a window [default: by --blocks].")] = None,
+    streams: Annotated[int | None, typer.Option(help="Residual streams [default: 4; residual 1].")] = None,
+    precision: Annotated[str, typer.Option(help="Of the residual stream: fp32, bf16 or fp16.")] = "fp32",
+    clip: Annotated[float, typer.Option(help="Largest gradient norm; 0 switches clipping off.")] = 1.0,
+    loss_scale: Annotated[float | None, typer.Option(help="[default: 1024 for fp16, else 1]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A text domain: PATH or NAME=PATH, repeatable [default: Python's own text]."),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The collector [default: FORESHOCK_URL].")] = None,
+    mode: Annotated[str | None, typer.Option(help="Of the probe: online, offline or disabled.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project of the run [default: default].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run [default: connection, seed].")] = None,
+    group: Annotated[str | None, typer.Option(help="Group of the run.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of the run, repeatable.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Identity of the run [default: a new one].")] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="The spool's folder [default: FORESHOCK_DIR].")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads [default: PyTorch's].")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="No progress bar; one JSON object at the end.")
+    ] = False,
+) -> None:
+    """Train a reference model on real text, with the probe attached."""
+    from foreshock.reference_models.train_command import TrainOptions, run_train
+
+    options = TrainOptions(
+        connection=connection,
+        num_blocks=blocks,
+        learning_rate=lr,
+        seed=seed,
+        num_steps=steps,
+        warmup_steps=warmup,
+        batch_size=batch_size,
+        width=width,
+        context=context,
+        num_streams=streams,
+        precision=precision,
+        clip=clip,
+        loss_scale=loss_scale,
+        device=device,
+        data=tuple(data or ()),
+        url=url,
+        mode=mode,
+        project=project,
+        name=name,
+        group=group,
+        tags=tuple(tag or ()),
+        run_id=run_id,
+        directory=directory,
+        threads=threads,
+    )
+    raise typer.Exit(run_train(options, as_json=as_json))
+
+
+def demo(
+    directory: Annotated[
+        Path | None, typer.Option(help="Where everything is kept [default: a new folder of ~/.local/share].")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The collector's port; 0 takes a free one.")] = 0,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End after the summary, do not keep serving.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="No table; the summary as one JSON object.")
+    ] = False,
+) -> None:
+    """Watch HC fail and mHC live: three seeds each and a residual control, on real text."""
+    from foreshock.reference_models.demo import run_demo
+
+    raise typer.Exit(run_demo(directory, port=port, leave=leave, as_json=as_json))

@@ -1,0 +1,17 @@
+"""What can go wrong before or while a reference model trains."""
+
+
+class ModelsError(ValueError):
+    """Base of all errors of this room. A message says what was given, what is allowed, what to do."""
+
+
+class ConfigError(ModelsError):
+    """Raised when a model's or a training's configuration cannot be."""
+
+
+class CorpusError(ModelsError):
+    """Raised when a domain's text is missing, empty or shorter than a context."""
+
+
+class DemoError(ModelsError):
+    """Raised when the demo's collector does not start or does not answer."""

@@ -1,0 +1,418 @@
+"""The probe at its public door: it records what happened and never harms the run."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import clip_grad
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from foreshock.probe import AttachError, Probe, StopTraining, attach
+from foreshock.wire import Alert
+
+ALERT = Alert(
+    number=1,
+    alert_id=0,
+    run_id="r",
+    attempt=0,
+    rule="exit_amax",
+    claim="rule",
+    severity="critical",
+    state="firing",
+    subject="layer 0",
+    step=7,
+    value=12.5,
+    reason="because",
+    advice="stop",
+    time=0.0,
+)
+
+
+class Loop:
+    """A model, its optimizer, and how to take a step."""
+
+    def __init__(self, model: Any, train_step: Callable[..., Any]) -> None:
+        self.model, self._train_step = model, train_step
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def step(self, **options: Any) -> Any:
+        return self._train_step(self.model, self.optimizer, **options)
+
+
+@pytest.fixture
+def loop(make_model: Callable[..., Any], train_step: Callable[..., Any]) -> Loop:
+    return Loop(make_model(), train_step)
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operators that read a device value back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncs: list[str] = []
+        self.num_operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num_operators += 1
+        name = func.name()
+        if any(word in name for word in ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal")):
+            self.syncs.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_on_the_hot_path_reads_a_value_back(loop: Loop, tmp_path: Path) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, total_steps=9)
+    tokens = torch.zeros(2, 9, dtype=torch.long)
+    for _ in range(2):
+        with Counted() as counted:
+            loss = loop.model(tokens).mean()
+        assert counted.num_operators > 100 and counted.syncs == []
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(loop.model.parameters(), 1.0)
+        loop.optimizer.step()
+        with Counted() as counted:
+            probe.log({"x": 1.0, "tensor": loss.detach()})
+            probe.step(loss)
+        assert counted.num_operators > 50 and counted.syncs == []
+    probe.finish()
+    assert not probe.faults.counts
+
+
+def test_training_is_bit_for_bit_the_same_with_and_without_the_probe(
+    make_model: Callable[..., Any], train_step: Callable[..., Any], tmp_path: Path
+) -> None:
+    losses = []
+    for watched in (False, True):
+        loop = Loop(make_model(), train_step)
+        torch.manual_seed(3)
+        probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path) if watched else None
+        run = []
+        for _ in range(5):
+            loss = loop.step()
+            run.append((float(loss), float(torch.rand(()))))
+            if probe:
+                probe.step(loss)
+        if probe:
+            probe.finish()
+        losses.append((run, [parameter.detach().clone() for parameter in loop.model.parameters()]))
+    assert losses[0][0] == losses[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(losses[0][1], losses[1][1], strict=True))
+
+
+def test_detach_leaves_model_optimizer_and_torch_as_they_were(loop: Loop, tmp_path: Path) -> None:
+    original = clip_grad._clip_grads_with_norm_
+    before = {name: value.clone() for name, value in loop.model.state_dict().items()}
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    other = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    assert clip_grad._clip_grads_with_norm_ is not original
+    probe.detach()
+    probe.detach()
+    assert clip_grad._clip_grads_with_norm_ is not original
+    other.detach()
+    assert clip_grad._clip_grads_with_norm_ is original
+    assert all(not module._forward_hooks for module in loop.model.modules())
+    assert not loop.optimizer._optimizer_step_pre_hooks
+    after = loop.model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    probe.step(1.0)
+    probe.log({"late": 1.0})
+
+
+def test_two_probes_on_one_model_record_the_same(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probes = [attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path) for _ in range(2)]
+    for _ in range(3):
+        loss = loop.step()
+        for probe in probes:
+            probe.step(loss)
+    for probe in probes:
+        probe.finish()
+    first, second = (read_spool(probe).series for probe in probes)
+    for column in first:
+        if column != "step_seconds":
+            np.testing.assert_array_equal(list(first[column].values()), list(second[column].values()))
+
+
+def test_evaluation_does_not_touch_the_signals(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    loss = loop.step()
+    loop.model.eval()
+    with torch.no_grad():
+        loop.model.layers[0].matrices_BSnn.mul_(100)
+        loop.model(torch.zeros(2, 9, dtype=torch.long))
+    probe.step(loss)
+    probe.finish()
+    assert read_spool(probe).series["layer_amax_forward_max[0]"][0] < 20
+
+
+def test_a_step_without_a_forward_leaves_its_signals_out_instead_of_repeating_them(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, total_steps=5)
+    probe.step(loop.step())
+    probe.step()
+    probe.step(loop.step())
+    probe.finish()
+    series = read_spool(probe).series
+    assert list(series["layer_amax_forward_mean[0]"]) == [0, 2]
+    assert list(series["composite_norm_inf_max[4]"]) == [0, 2]
+    assert list(series["loss"]) == [0, 2]
+    assert series["step_skipped"] == {0: 0.0, 1: 1.0, 2: 0.0}
+
+
+def test_a_step_that_goes_back_opens_a_new_attempt(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    for step in (0, 1, 2, 1, 2):
+        probe.step(loop.step(), step=step)
+    probe.finish()
+    first, second = read_spool(probe, 0), read_spool(probe, 1)
+    assert list(first.series["loss"]) == [0, 1, 2] and list(second.series["loss"]) == [1, 2]
+    assert [event.kind for event in first.events] == ["rollback"]
+    assert [event.kind for event in second.events] == ["finished"]
+
+
+def test_numbers_given_by_hand_win(loop: Loop, read_spool: Callable[..., Any], tmp_path: Path) -> None:
+    probe = attach(loop.model, mode="offline", directory=tmp_path, clip_threshold=2.0)
+    loop.step(clip=None)
+    probe.step(1.5, grad_norm=8.0, learning_rate=0.5)
+    probe.step(torch.tensor([2.5]), grad_norm=torch.tensor(math.inf))
+    probe.step(math.nan)
+    probe.finish()
+    series = read_spool(probe).series
+    assert series["grad_norm"] == {0: 8.0, 1: math.inf}
+    assert series["clip_coefficient"] == {0: pytest.approx(0.25), 1: 0.0}
+    assert series["learning_rate"][0] == 0.5
+    assert series["loss"][1] == 2.5 and math.isnan(series["loss"][2])
+
+
+def test_users_series_keep_nan_inf_and_huge_numbers(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    probe.log({"nan": math.nan, "inf": -math.inf, "huge": 1e300, "integer": 7, "true": True})
+    probe.log({"later": 1.0})
+    probe.step(loop.step())
+    probe.log({"tensor": torch.tensor(2.0), "array": np.array([3.0]), "numpy": np.float32(4)})
+    probe.step(loop.step())
+    probe.log({"at": 5.0}, step=40)
+    probe.finish()
+    series = read_spool(probe).series
+    assert math.isnan(series["nan"][0]) and series["inf"][0] == -math.inf and series["huge"][0] == math.inf
+    assert series["integer"][0] == 7 and series["true"][0] == 1 and series["later"][0] == 1
+    assert (series["tensor"][1], series["array"][1], series["numpy"][1]) == (2, 3, 4)
+    assert series["at"] == {40: 5.0}
+    assert not probe.faults.counts
+
+
+@pytest.mark.parametrize("wrong", [None, "text", torch.zeros(3), np.zeros(2), object()])
+def test_a_wrong_value_is_told_once_and_the_rest_goes_on(
+    wrong: object,
+    loop: Loop,
+    read_spool: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    for _ in range(3):
+        probe.log({"good": 1.0, "bad": wrong})
+        probe.step(loop.step())
+    probe.finish()
+    assert list(read_spool(probe).series["good"]) == [0, 1, 2]
+    assert sum("'bad'" in record.message for record in caplog.records) == 1
+    assert probe.faults.counts["log value"] == 3
+
+
+@pytest.mark.parametrize("name", ["has space", "loss", "x" * 200, "layer_amax_forward_max[3]"])
+def test_a_name_that_cannot_be_used_is_told_and_harms_nothing(
+    name: str, loop: Loop, read_spool: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    probe.log({name: 123.0})
+    probe.step(loop.step())
+    probe.finish()
+    series = read_spool(probe).series
+    assert 0 in series["loss"] and series["loss"][0] != 123.0
+    assert caplog.records
+
+
+def test_a_fault_inside_never_reaches_training(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("broken inside")
+
+    monkeypatch.setattr("foreshock.probe.observers.mixing.layer_gains", broken)
+    monkeypatch.setattr("foreshock.probe.observers.mixing.composite_gains", broken)
+    monkeypatch.setattr(torch, "_foreach_norm", broken)
+    loss = loop.step(clip=None)
+    probe.step(loss)
+    monkeypatch.setattr(probe._instruments, "close_step", broken)
+    probe.step(loss)
+    probe.step("nonsense")  # type: ignore[arg-type]
+    probe.finish()
+    assert probe.faults.counts["observing a mixing matrix: RuntimeError"] == 5
+    assert sum("broken inside" in record.message for record in caplog.records) == 3
+
+
+def test_frames_beyond_the_queues_bound_are_counted(loop: Loop, tmp_path: Path) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    probe._queue._max_frames = 0
+    probe.step(loop.step())
+    assert probe.num_dropped_frames == 2  # the step and its composites
+    probe.finish()
+
+
+def test_disabled_does_nothing_at_all(loop: Loop, tmp_path: Path) -> None:
+    with attach(loop.model, loop.optimizer, mode="disabled", directory=tmp_path) as probe:
+        probe.log({"x": 1})
+        probe.step(loop.step())
+    assert list(tmp_path.iterdir()) == []
+    assert all(not module._forward_hooks for module in loop.model.modules())
+
+
+def test_call_beats_environment_beats_default(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORESHOCK_MODE", "offline")
+    monkeypatch.setenv("FORESHOCK_DIR", str(tmp_path))
+    monkeypatch.setenv("FORESHOCK_RUN_ID", "from-environment")
+    monkeypatch.setenv("FORESHOCK_URL", "http://127.0.0.1:1/")
+    with attach(loop.model, loop.optimizer) as probe:
+        assert probe.run_id == "from-environment"
+        assert probe.page == "http://127.0.0.1:1/runs/from-environment"
+        assert Path(probe.spool_directory).is_relative_to(tmp_path)
+    with attach(loop.model, run_id="from-call", url="http://127.0.0.1:2") as probe:
+        assert probe.page == "http://127.0.0.1:2/runs/from-call"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"name": "x" * 10_000}, "200"),
+        ({"run_id": "../escape"}, "1 to 64 letters"),
+        ({"mode": "sometimes"}, "'online', 'offline' and 'disabled'"),
+        ({"constraint": "orthogonal"}, "doubly_stochastic"),
+        ({"total_steps": 0}, "at least 1"),
+        ({"composite_every": -1}, "at least 1"),
+        ({"resume": True}, "run_id"),
+    ],
+)
+def test_attach_says_what_cannot_work(
+    arguments: dict[str, Any], told: str, loop: Loop, tmp_path: Path
+) -> None:
+    with pytest.raises(AttachError, match=told):
+        attach(loop.model, loop.optimizer, directory=tmp_path, **{"mode": "offline"} | arguments)
+
+
+def test_a_run_is_resumed_only_on_request(loop: Loop, read_spool: Callable[..., Any], tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"run_id": "again", "mode": "offline", "directory": tmp_path}
+    attach(loop.model, loop.optimizer, **arguments).finish()
+    with pytest.raises(AttachError, match="resume=True"):
+        attach(loop.model, loop.optimizer, **arguments)
+    with attach(loop.model, loop.optimizer, resume=True, **arguments) as probe:
+        probe.step(loop.step(), step=100)
+    assert list(read_spool(probe, 1).series["loss"]) == [100]
+
+
+def test_the_configuration_is_captured_without_secrets(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "--api-token", "s3cr3t", "--password=hunter2", "--lr", "1"])
+    monkeypatch.setenv("MY_SECRET", "in-the-environment")
+    config = {"width": 8, "nested": {"list": [1, math.nan]}, "path": tmp_path, "long": "x" * 5000}
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, config=config)
+    probe.finish()
+    text = (Path(probe.spool_directory) / "rank-0.json").read_text()
+    declared = msgspec.json.decode(text)["config"]
+    assert not any(secret in text for secret in ("s3cr3t", "hunter2", "in-the-environment"))
+    assert declared["num_mixing_layers"] == 5 and declared["optimizer"] == "AdamW"
+    assert declared["width"] == 8 and declared["nested"] == {"list": [1, "nan"]}
+    assert declared["version_torch"] == torch.__version__ or declared["version_torch"]
+    assert len(declared["long"]) == 500
+
+
+def test_a_forked_worker_leaves_the_probe_alone(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    child = os.fork()
+    if child == 0:
+        probe.step(1.0)
+        probe.finish()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    probe.step(loop.step())
+    probe.finish()
+    assert list(read_spool(probe).series["loss"]) == [0]
+    assert [event.kind for event in read_spool(probe).events] == ["finished"]
+
+
+def test_an_exception_in_the_loop_ends_the_run_as_crashed(
+    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path) as probe,
+    ):
+        probe.step(loop.step())
+        raise KeyboardInterrupt
+    assert [event.kind for event in read_spool(probe).events] == ["crashed"]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def online(loop: Loop, collector: Any, tmp_path: Path, **options: Any) -> Probe:
+    return attach(loop.model, loop.optimizer, mode="online", url=collector.url, directory=tmp_path, **options)
+
+
+def test_alerts_reach_the_training_loop_once(loop: Loop, collector: Any, tmp_path: Path) -> None:
+    collector.alerts = [ALERT]
+    seen: list[Alert] = []
+    probe = online(loop, collector, tmp_path, on_alert=seen.append)
+
+    def stepped() -> bool:
+        probe.step(loop.step())
+        return bool(seen)
+
+    wait_until(stepped)
+    collector.alerts = [ALERT, msgspec.structs.replace(ALERT, number=2, state="resolved")]
+    wait_until(lambda: stepped() and len(seen) == 2)
+    probe.finish()
+    assert [alert.state for alert in seen] == ["firing", "resolved"]
+
+
+def test_only_stop_training_leaves_on_alert(
+    loop: Loop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[Exception] = [ValueError("the user's own bug"), StopTraining()]
+
+    def on_alert(alert: Alert) -> None:
+        raise answers.pop(0)
+
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, on_alert=on_alert)
+    probe._alerts.append(ALERT)
+    probe.step(loop.step())
+    assert probe.faults.counts["on_alert: ValueError"] == 1
+    probe._alerts.append(ALERT)
+    with pytest.raises(StopTraining):
+        probe.step(loop.step())
+    probe.finish()
