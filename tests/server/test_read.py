@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from tests.server.conftest import Problem, Writer
 
 from foreshock.server.store.tracks import TrackCache
+from foreshock.wire import MISSING
 from foreshock.wire.readings import RunReader, Window
 
 pytestmark = pytest.mark.parametrize(
@@ -88,6 +89,18 @@ def test_a_column_that_moves_to_another_layout_stays_one_series(http: TestClient
     writer.send(writer.batch([0, 1], [1.0, 2.0]))
     writer.send(writer.layout("grad_norm", "loss", layout_id=1), writer.batch([2, 3], [[7, 3], [7, 4]], 1))
     assert series(http, "loss")["series"][0]["mean"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_value_that_was_not_measured_is_no_value_and_no_nan(http: TestClient, writer: Writer) -> None:
+    writer.start("loss", "grad_norm")
+    values = np.array([[1, 5], [np.nan, 0], [3, 0]], np.float32)
+    values[1:, 1] = MISSING
+    writer.send(writer.batch([0, 1, 2], values))
+    loss, grad_norm = series(http, "loss", "grad_norm")["series"]
+    assert (loss["first_step"], loss["nonfinite"]) == ([0, 1, 2], [0, 1, 0])
+    assert (grad_norm["first_step"], grad_norm["nonfinite"]) == ([0], [0])
+    latest = http.get("/api/v1/runs/run-1/latest").json()
+    assert latest["values"] == {"loss": 3.0, "grad_norm": 5.0} and latest["step"] == 2
 
 
 def test_a_map_has_a_row_for_each_layer(http: TestClient, writer: Writer) -> None:

@@ -148,15 +148,13 @@ class StoredRun:
                 batch = _newest_batch(connection, stream.source)
                 if batch is None:
                     continue
-                last_step = int(batch_steps(batch)[-1])
+                steps = batch_steps(batch)
+                last_step = int(steps[-1])
                 if last_step > step:
                     step, when = last_step, float(batch_times(batch)[-1])
-                values = batch_values(batch)[:, -1]
-                for name, value, absent in zip(
-                    stream.places, values.tolist(), is_missing(values), strict=True
-                ):
-                    if not absent:
-                        found[name].append((last_step, value))
+                for name, (place, value) in zip(stream.places, _last_present(batch), strict=True):
+                    if place >= 0:
+                        found[name].append((int(steps[place]), value))
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
 
     def events(self) -> list[dict[str, Any]]:
@@ -218,6 +216,15 @@ def _newest_batch(connection: sa.Connection, source: Source) -> Batch | None:
     body = connection.execute(query).scalar_one_or_none()
     record = None if body is None else decode_record(body)
     return record if isinstance(record, Batch) else None
+
+
+def _last_present(batch: Batch) -> list[tuple[int, float]]:
+    """For each column the place and value of its last frame that has one; place -1 where none has."""
+    values = batch_values(batch)
+    present = ~is_missing(values)
+    places = batch.num_steps - 1 - np.argmax(present[:, ::-1], axis=1)
+    newest = values[np.arange(len(values)), places].tolist()
+    return list(zip(np.where(present.any(axis=1), places, -1).tolist(), newest, strict=True))
 
 
 def _join_latest(name: str, values: Sequence[tuple[int, float]]) -> float:
