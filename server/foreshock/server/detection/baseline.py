@@ -38,14 +38,24 @@ class Baseline:
 def baseline(steps: StepArray, values: FloatArray, at_step: int) -> Baseline:
     """The baseline at `at_step` from at least four earlier samples [k]."""
     half = len(values) // 2
-    early, late = float(np.median(values[:half])), float(np.median(values[half:]))
-    early_step, late_step = float(np.median(steps[:half])), float(np.median(steps[half:]))
+    latest = np.sort(values[half:])
+    early, late = _middle(np.sort(values[:half])), _middle(latest)
+    # Steps rise, so they are in order already
+    early_step, late_step = _middle(steps[:half]), _middle(steps[half:])
     slope = (late - early) / max(late_step - early_step, 1.0)
     level = late + slope * (at_step - late_step)
     if slope < 0:
         # A falling curve flattens; a line through it must not promise less than the lowest quarter
-        level = max(level, float(np.quantile(values[half:], 0.25)))
+        level = max(level, float(latest[len(latest) // 4]))
     differences = np.diff(values)
-    spread = float(np.median(np.abs(differences - np.median(differences))))
+    spread = _middle(np.sort(np.abs(differences - _middle(np.sort(differences)))))
     noise = MAD_TO_SIGMA * spread / math.sqrt(2)
     return Baseline(level, max(noise, LEAST_RELATIVE_NOISE * abs(level), 1e-12))
+
+
+def _middle(ordered: FloatArray | StepArray) -> float:
+    """The median of sorted values, without what np.median spends on being general."""
+    half = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[half])
+    return (float(ordered[half - 1]) + float(ordered[half])) / 2

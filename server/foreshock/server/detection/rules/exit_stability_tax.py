@@ -57,11 +57,11 @@ class ExitStabilityTax:
         return StabilityTaxState
 
     def update(self, moment: Moment, state: StabilityTaxState) -> tuple[StabilityTaxState, Sequence[Verdict]]:
-        """Tests some five times a patience: the tax is slow."""
+        """Tests some five times a patience, at most every five steps: the tax is slow."""
         if moment.step < state.next_test_step:
             return state, SILENT
         patience = self.patience.steps(moment.context)
-        state = StabilityTaxState(moment.step + max(1, patience // 5))
+        state = StabilityTaxState(moment.step + max(5, patience // 5))
         tax = self._clipping(moment) or self._share(moment) or self._normalisation(moment)
         improves = tax is not None and self._loss_improves(moment)
         return state, (self._verdict(moment, tax, improves, patience),)
