@@ -138,7 +138,7 @@ function groupRow({ key, run }) {
 
 function showGroups(groups) {
   const rows = groups.flatMap((group) => group.runs.map((run) => ({ key: group.key, run })));
-  reconcile(byId("groups").tBodies[0], rows, ({ run }) => run.run_id, groupRow);
+  reconcile(byId("groups").tBodies[0], rows, ({ key, run }) => `${key}/${run.run_id}`, groupRow);
   byId("groups").hidden = rows.length === 0;
   byId("no-runs").hidden = rows.length > 0;
   byId("no-runs").replaceChildren(

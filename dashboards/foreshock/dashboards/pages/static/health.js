@@ -97,7 +97,9 @@ function diverged(run, alerts, latest, loss) {
   const lead = warned
     ? ` “${ruleName(warned.rule)}” had warned at step ${whole(stepOf(warned))}, ${whole(at - stepOf(warned))} steps before.`
     : "";
-  const sentence = `${what} since step ${whole(at)}.${lead}`;
+  const layer = run.summary?.worst_layer ?? null;
+  const moved = layer === null ? "" : ` Layer ${layer} had moved most.`;
+  const sentence = `${what} since step ${whole(at)}.${lead}${moved}`;
   return { level: "dead", sign: "✕", word: `Diverged at step ${whole(at)}`, sentence };
 }
 

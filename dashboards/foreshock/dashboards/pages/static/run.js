@@ -18,6 +18,8 @@ const WHERE = `runs/${path(RUN_ID)}`;
 const DEFAULT_MAP = "layer_amax_forward_max";
 const DETAIL_MS = 5000;
 const CLOCK_MS = 10000;
+const IS_TOUCH = window.matchMedia("(pointer: coarse)").matches;
+const WHOLE_RUN = IS_TOUCH ? "whole run" : "whole run · drag on a figure to zoom all";
 
 const view = new View();
 const state = { run: null, alerts: [], latest: null, detailAt: 0, alertsDirty: true, detailDirty: true };
@@ -67,7 +69,7 @@ function refreshOne(name) {
 function showWindow() {
   const [start, stop] = [view.step("from"), view.step("to")];
   const zoomed = start !== null && stop !== null;
-  setText(byId("window"), zoomed ? `steps ${whole(start)} to ${whole(stop)}` : "whole run · drag on a figure to zoom all");
+  setText(byId("window"), zoomed ? `steps ${whole(start)} to ${whole(stop)}` : WHOLE_RUN);
   byId("reset-zoom").hidden = !zoomed;
 }
 
