@@ -125,6 +125,19 @@ def test_layer_0_first_and_the_spread_is_told_in_the_order_of_triage(traces):
     assert order == sorted(order)
 
 
+def test_a_canary_that_turns_nan_is_not_back_inside_its_band(traces):
+    def dies(step, row):
+        for layer in range(12):
+            begin = 30 + 6 * layer
+            gain = 1.0 if step < begin else 1.2 + 0.01 * (step - begin)
+            for way in ("forward", "backward"):
+                row[f"layer_amax_{way}_mean[{layer}]"] = gain if step < 120 else float("nan")
+
+    trace = traces.Trace(num_steps=150, changes=[dies])
+    told = [one for one in traces.judge(trace) if one.rule == "canary_spread"]
+    assert [one.state for one in told][-1] == "firing"
+
+
 def test_layers_that_move_before_layer_0_are_no_canary(traces):
     def last_first(step, row):
         for layer in range(12):

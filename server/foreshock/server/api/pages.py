@@ -32,10 +32,20 @@ _LASTING: Final = "public, max-age=31536000, immutable"
 WRONG_TOKEN_SECONDS: Final = 0.5
 
 
+class _Files(StaticFiles):
+    """Static files that a browser asks for anew after an upgrade; their ETag keeps that cheap."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """The file, or 304."""
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
 def install(app: FastAPI) -> None:
     """Adds the pages and their files to the application."""
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
+    app.mount("/static", _Files(directory=STATIC_DIR), name="static")
 
 
 def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:

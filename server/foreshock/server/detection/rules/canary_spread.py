@@ -64,7 +64,8 @@ class CanarySpread:
         if len(gains) < 2:
             return state, SILENT
         state = self._begin(moment, state, gains)
-        is_out = gains > self.high
+        # A gain that is NaN is not back inside its band
+        is_out = ~(gains <= self.high)
         if not is_out.any() and not any(state.outside):
             return state, (self._verdict(Condition.CLEAR, gains, lambda: "Layer 0 is inside its band."),)
         state = self._follow(moment.step, state, is_out)

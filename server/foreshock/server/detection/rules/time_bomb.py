@@ -71,7 +71,10 @@ class TimeBomb:
     def _judge(self, moment: Moment, one: Measure, level: float) -> Verdict:
         gain = self.test.rise(moment, one, 2 * self.patience.steps(moment.context))
         if gain is None:
-            words = f"The composite gain is {math.exp(level):.3g} and no longer rises."
+            words = (
+                f"The composite gain is {math.exp(level):.3g}; its rise is no longer significant over the "
+                f"last {self.test.window_steps} steps."
+            )
             return self._verdict(moment, Condition.BETWEEN, level, words)
         loss = self.test.look(moment, Measure.LOSS)
         if loss is None or loss.p_falling >= self.test.p_value or -loss.change < self.loss_min_fall:
