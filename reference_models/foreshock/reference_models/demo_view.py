@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -67,7 +68,7 @@ def summary_view(summary: DemoSummary) -> Group:
 def _timeline(run: RunSummary) -> RenderableType:
     """Each rule's first alert on a line, and under it the first sentence of its reason."""
     heading = Text(f"{run.name}: {run.fate}", style="bold red" if run.died_step is not None else "bold green")
-    lines = [heading] if run.alerts else [heading, Text("  no alert", style="dim")]
+    lines: list[RenderableType] = [heading] if run.alerts else [heading, Text("  no alert", style="dim")]
     for alert in first_of_each_rule(run.alerts):
         line = Text(f"  step {alert.step:>4}  ").append(
             f"{alert.rule:<22}", style=_STYLES.get(alert.severity, "")
@@ -75,7 +76,7 @@ def _timeline(run: RunSummary) -> RenderableType:
         line.append(f"  loss then {_number(alert.loss, '.3f')}")
         if alert.steps_before_death is not None:
             line.append(f", {alert.steps_before_death} steps before the end", style="bold")
-        lines += [line, Text(f"             {first_sentence(alert.reason)}", style="dim")]
+        lines += [line, Padding(Text(first_sentence(alert.reason), style="dim"), (0, 0, 0, 13))]
     return Group(*lines)
 
 
