@@ -14,7 +14,7 @@ from foreshock.reference_models import demo_plan, plain_json
 from foreshock.reference_models.collector_process import CollectorProcess
 from foreshock.reference_models.demo import run_demo
 from foreshock.reference_models.demo_summary import DemoSummary, RunSummary
-from foreshock.reference_models.demo_view import first_of_each_rule, live_table, summary_view
+from foreshock.reference_models.demo_view import first_of_each_rule, first_sentence, live_table, summary_view
 from foreshock.reference_models.errors import DemoError
 from foreshock.reference_models.observatory import AlertLine
 
@@ -76,12 +76,17 @@ def summary_of_two() -> DemoSummary:
 def test_the_summary_shows_each_rule_once_with_its_lead() -> None:
     text = shown(summary_view(summary_of_two()))
     assert "hc, seed 0: died at step 100" in text
-    assert "60 steps" in text
+    assert "loss then 2.900, 60 steps before the end" in text
     assert "Amax rises again" not in text
     assert "mhc, seed 0: lived to step 159" in text
     assert "Verdict: undecided" in text
     assert "missing: more seeds" in text
     assert [line.step for line in first_of_each_rule(summary_of_two().runs[0].alerts)] == [40, 100]
+
+
+def test_a_reason_is_cut_after_its_first_sentence_and_not_in_a_number() -> None:
+    assert first_sentence("Amax is 11.5, over 10. Lower the rate.") == "Amax is 11.5, over 10."
+    assert first_sentence("the loss is NaN") == "the loss is NaN"
 
 
 def test_the_live_table_tells_waiting_runs_from_dead_ones() -> None:

@@ -10,13 +10,13 @@ from typing import Any, Final
 # The residual stream is fp16 with its usual loss scale, so that a gain which runs away meets a real end.
 # The rate is far too high and the warm-up long: what months of training do slowly is seen in a minute.
 SETTINGS: Final = {
-    "--blocks": "10",
+    "--blocks": "12",
     "--width": "64",
     "--context": "64",
     "--batch-size": "8",
     "--precision": "fp16",
-    "--lr": "5e-2",
-    "--warmup": "80",
+    "--lr": "3e-2",
+    "--warmup": "60",
     "--steps": "150",
     "--clip": "1.0",
     "--device": "cpu",

@@ -72,6 +72,7 @@ def _summarise(
     observatory: Observatory, plan: PlannedRun, row: dict[str, Any] | None, failure: str | None
 ) -> RunSummary:
     known = row["summary"] if row else {}
+    has_steps = row is not None and row["last_step"] >= 0
     return RunSummary(
         run_id=plan.run_id,
         name=plan.name,
@@ -80,8 +81,8 @@ def _summarise(
         died_step=known.get("died_step"),
         last_step=row["last_step"] if row else None,
         final_loss=read_number(known.get("final_loss")),
-        peak_gain_mean=observatory.peak(plan.run_id, "mean") if row else None,
-        peak_gain_max=observatory.peak(plan.run_id, "max") if row else None,
+        peak_gain_mean=observatory.peak(plan.run_id, "mean") if has_steps else None,
+        peak_gain_max=observatory.peak(plan.run_id, "max") if has_steps else None,
         failure=failure,
         alerts=tuple(observatory.timeline(row)) if row else (),
     )

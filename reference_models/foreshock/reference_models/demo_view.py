@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -65,17 +66,24 @@ def summary_view(summary: DemoSummary) -> Group:
 
 
 def _timeline(run: RunSummary) -> RenderableType:
+    """Each rule's first alert on a line, and under it the first sentence of its reason."""
     heading = Text(f"{run.name}: {run.fate}", style="bold red" if run.died_step is not None else "bold green")
-    if not run.alerts:
-        return Group(heading, Text("  no alert", style="dim"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=True, header_style="dim")
-    for title in ("  step", "rule", "loss then", "before death", "why"):
-        table.add_column(title, overflow="fold")
-    for line in first_of_each_rule(run.alerts):
-        before = "-" if line.steps_before_death is None else f"{line.steps_before_death} steps"
-        rule = Text(line.rule, style=_STYLES.get(line.severity, ""))
-        table.add_row(f"  {line.step}", rule, _number(line.loss, ".3f"), before, line.reason)
-    return Group(heading, table)
+    lines: list[RenderableType] = [heading] if run.alerts else [heading, Text("  no alert", style="dim")]
+    for alert in first_of_each_rule(run.alerts):
+        line = Text(f"  step {alert.step:>4}  ").append(
+            f"{alert.rule:<22}", style=_STYLES.get(alert.severity, "")
+        )
+        line.append(f"  loss then {_number(alert.loss, '.3f')}")
+        if alert.steps_before_death is not None:
+            line.append(f", {alert.steps_before_death} steps before the end", style="bold")
+        lines += [line, Padding(Text(first_sentence(alert.reason), style="dim"), (0, 0, 0, 13))]
+    return Group(*lines)
+
+
+def first_sentence(reason: str) -> str:
+    """The reason up to its first full stop that ends a sentence."""
+    sentence, separator, _ = reason.partition(". ")
+    return sentence + "." if separator else sentence
 
 
 def first_of_each_rule(alerts: Sequence[AlertLine]) -> list[AlertLine]:
@@ -88,7 +96,7 @@ def first_of_each_rule(alerts: Sequence[AlertLine]) -> list[AlertLine]:
 
 def _comparison(runs: Sequence[RunSummary]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    for title in ("  run", "peak gain, mean over tokens", "max over tokens", "final loss", "fate"):
+    for title in ("  run", "peak gain (mean)", "(max over tokens)", "final loss", "fate"):
         table.add_column(title)
     for run in runs:
         peak, worst = _number(run.peak_gain_mean, ".4g"), _number(run.peak_gain_max, ".4g")

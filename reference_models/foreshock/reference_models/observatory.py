@@ -78,7 +78,7 @@ class Observatory:
                 step=alert["fired_step"],
                 loss=losses.get(alert["fired_step"]),
                 steps_before_death=None if died is None else died - alert["fired_step"],
-                reason=alert["reason"],
+                reason=self._reason_to_fire(alert),
             )
             for alert in alerts
         ]
@@ -106,6 +106,12 @@ class Observatory:
     def verdict(self) -> dict[str, Any]:
         """Whether the constraint has earned a restart."""
         return self._get("/api/v1/verdict", project=self.project, group_by="connection")
+
+    def _reason_to_fire(self, alert: dict[str, Any]) -> str:
+        """The words of the first firing; the alert's own are those of its last change."""
+        told = self._get(f"/api/v1/alerts/{alert['run_id']}/{alert['alert_id']}")["transitions"]
+        reasons: list[str] = [change["reason"] for change in told if change["state"] == "firing"]
+        return reasons[0] if reasons else alert["reason"]
 
     def _losses(self, path: str) -> dict[int, float]:
         series = self._get(f"{path}/series", column="loss", buckets=5000)["series"]
