@@ -311,3 +311,27 @@ def test_any_rubbish_of_numbers_is_judged_without_an_error(traces):
 
     trace.changes.append(rubbish)
     traces.judge(trace, constraint="doubly_stochastic")
+
+
+def headroom_alerts(bits, total_steps=None):
+    detector = Detector(RunContext(total_steps=total_steps))
+    samples = [sample_of(step, {"headroom_bits": float(value)}) for step, value in enumerate(bits)]
+    return fired(detector.judge(samples), "headroom_running_out")
+
+
+def test_growth_that_levels_off_is_no_forecast_of_overflow():
+    steps = np.arange(300)
+    assert headroom_alerts(15.9 - 8.5 * (1 - np.exp(-steps / 30))) == []
+
+
+def test_steady_growth_is_and_stays_told_while_little_is_left():
+    bits = np.maximum(15.9 - 0.2 * np.arange(200), 2.0)
+    (alert,) = headroom_alerts(bits)
+    assert alert.severity == "critical" and 39 <= alert.step <= 46
+    assert "overflow comes in some" in alert.reason
+
+
+def test_an_overflow_after_the_runs_last_step_is_none():
+    bits = 15.9 - 0.1 * np.arange(100)
+    assert headroom_alerts(bits, total_steps=100) == []
+    assert headroom_alerts(bits, total_steps=1000) != []

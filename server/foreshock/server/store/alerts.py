@@ -162,7 +162,7 @@ def _write_alert(connection: sa.Connection, run_id: str, project: str, attempt: 
     if one.state == "firing":
         values |= {"fired_step": one.step, "resolved_step": None}
     if one.state == "resolved":
-        values["resolved_step"] = one.step
+        values |= {"resolved_step": one.step, "outcome": one.reason}
     query = sa.select(alerts).where(alerts.c.run_id == run_id, alerts.c.alert_key == key)
     row = connection.execute(query).one_or_none()
     if row is None:
@@ -181,6 +181,9 @@ def _write_alert(connection: sa.Connection, run_id: str, project: str, attempt: 
         return alert_id
     if row.state == "firing" and one.state == "firing":
         values.pop("fired_step")
+    if one.state == "resolved":
+        # The row goes on saying why it fired, and how bad it was
+        del values["reason"], values["value"]
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == row.alert_id)
     connection.execute(sa.update(alerts).where(*of_alert).values(values))
     return int(row.alert_id)

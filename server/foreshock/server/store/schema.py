@@ -123,7 +123,9 @@ alerts = sa.Table(
     sa.Column("opened_at", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Column("value", sa.Float),
+    # Why it opened or fired; and, once it is resolved, why
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text),
     sa.Column("advice", sa.Text, nullable=False),
     sa.Column("acknowledged_at", sa.Float),
     sa.Column("acknowledged_by", sa.String(200)),

@@ -15,6 +15,20 @@ export function since(alert) {
   return alert.fired_step ?? alert.opened_step;
 }
 
+// An alert that passed by while it was pending has told nobody.
+export function stateOf(alert) {
+  return alert.state === "resolved" && alert.fired_step === null ? "passed by" : alert.state;
+}
+
+export function reasonOf(alert) {
+  const parts = [element("span", {}, alert.reason)];
+  if (alert.outcome) {
+    const ended = stateOf(alert) === "resolved" ? "Resolved" : "Passed by before it fired";
+    parts.push(element("span", { class: "outcome" }, ` ${ended} at step ${whole(alert.resolved_step)}: ${alert.outcome}`));
+  }
+  return parts;
+}
+
 function span(alert) {
   const from = `${alert.fired_step === null ? "pending since" : "since"} step ${whole(since(alert))}`;
   return alert.resolved_step === null ? from : `steps ${whole(since(alert))} to ${whole(alert.resolved_step)}`;
@@ -27,7 +41,7 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     "div",
     { class: "alert-head" },
     severity(alert),
-    element("span", { class: "badge-text" }, `${alert.severity}, ${alert.state}`),
+    element("span", { class: "badge-text" }, `${alert.severity}, ${stateOf(alert)}`),
     element("span", { class: "when" }, when.filter(Boolean).join(" · ")),
     runLink ? linkOf(alert) : null,
   );
@@ -35,7 +49,7 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     "article",
     { class: "card alert", "data-severity": alert.severity, "data-state": alert.state },
     head,
-    element("p", { class: "reason" }, alert.reason),
+    element("p", { class: "reason" }, ...reasonOf(alert)),
     alert.advice ? element("p", { class: "advice" }, element("b", {}, "What to do: "), alert.advice) : null,
     alert.acknowledged_at ? acknowledgement(alert) : null,
     onAcknowledged && !alert.acknowledged_at ? form(alert, onAcknowledged) : null,

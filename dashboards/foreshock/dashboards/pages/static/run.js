@@ -1,7 +1,7 @@
 // The page of one run: is it safe, which layer moves, since when; then the figures.
 
 import { get, path } from "./api.js";
-import { alertCard, severity, since } from "./alert.js";
+import { alertCard, reasonOf, severity, since, stateOf } from "./alert.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
 import { whole } from "./format.js";
@@ -110,9 +110,9 @@ function alertRow(alert) {
     "tr",
     {},
     element("td", { class: "whole" }, severity(alert), element("span", { class: "sub" }, alert.subject)),
-    element("td", { "data-label": "State" }, alert.state, seen),
+    element("td", { "data-label": "State" }, stateOf(alert), seen),
     element("td", { class: "num", "data-label": "Since step" }, whole(since(alert))),
-    element("td", { class: "whole", "data-label": "Reason" }, alert.reason),
+    element("td", { class: "whole", "data-label": "Reason" }, ...reasonOf(alert)),
   );
 }
 

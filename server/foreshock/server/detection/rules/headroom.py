@@ -10,7 +10,7 @@ import msgspec
 from foreshock.server.detection.measures import Measure, worst_layer
 from foreshock.server.detection.rising import TrendTest
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
-from foreshock.server.detection.trend import Trend
+from foreshock.server.detection.trend import Trend, trend
 from foreshock.wire.messages import Claim, Severity
 
 ADVICE = (
@@ -31,7 +31,9 @@ class HeadroomRunningOut:
 
     gate_bits: with more doublings left than this there is nothing to extrapolate.
     clear_bits: with more than this the alert resolves (hysteresis).
-    horizon_steps: fires where the trend, drawn on, reaches overflow within so many steps.
+    keep_bits: with fewer than this it stays, even where they run out no longer: one jump would do.
+    clear_steps: how long all must be well again.
+    horizon_steps: fires where the trend, drawn on, reaches overflow within so many steps of the run.
     critical_steps: and is critical within so many.
     hold_steps: how long it must last.
     shortest_steps: the shortest window in which the trend is looked for.
@@ -42,6 +44,8 @@ class HeadroomRunningOut:
     claim: ClassVar[Claim] = "event"
     gate_bits: float = 8.0
     clear_bits: float = 9.0
+    keep_bits: float = 4.0
+    clear_steps: int = 20
     horizon_steps: int = 300
     critical_steps: int = 100
     hold_steps: int = 3
@@ -65,15 +69,25 @@ class HeadroomRunningOut:
             return state, SILENT
         found = self.test.fall(moment, Measure.HEADROOM_BITS, self.shortest_steps, in_logs=False)
         state = HeadroomState(moment.step + (1 if found else 3))
-        if found is None or self._steps_left(bits, found) > self.horizon_steps:
-            return state, (self._verdict(moment, Condition.BETWEEN, bits, found),)
+        if found is None or self._steps_left(moment, bits, found) > self._horizon(moment):
+            condition = Condition.CLEAR if bits > self.keep_bits else Condition.BETWEEN
+            return state, (self._verdict(moment, condition, bits, None),)
         return state, (self._verdict(moment, Condition.HOLDS, bits, found),)
 
-    def _steps_left(self, bits: float, found: Trend) -> float:
-        return max(bits, 0.0) / -found.slope if found.slope < 0 else math.inf
+    def _horizon(self, moment: Moment) -> float:
+        """An overflow after the run's last step is none."""
+        total = moment.context.total_steps
+        return self.horizon_steps if total is None else min(self.horizon_steps, total - moment.step)
+
+    def _steps_left(self, moment: Moment, bits: float, found: Trend) -> float:
+        """By the slower of the whole window's pace and the newest third's: growth that levels off is none."""
+        recent = max(self.shortest_steps, found.span_steps // 3)
+        steps, values = moment.history.since(Measure.HEADROOM_BITS, moment.step - recent)
+        slope = max(found.slope, trend(steps, values).slope if len(steps) > 2 else found.slope)
+        return max(bits, 0.0) / -slope if slope < 0 else math.inf
 
     def _verdict(self, moment: Moment, condition: Condition, bits: float, found: Trend | None) -> Verdict:
-        left = math.inf if found is None else self._steps_left(bits, found)
+        left = math.inf if found is None else self._steps_left(moment, bits, found)
         severity: Severity = "critical" if left <= self.critical_steps else "warning"
         return Verdict(
             condition,
@@ -83,7 +97,7 @@ class HeadroomRunningOut:
             ADVICE,
             subject="stream",
             hold_steps=self.hold_steps,
-            clear_steps=10,
+            clear_steps=self.clear_steps,
             lapse_steps=10,
         )
 

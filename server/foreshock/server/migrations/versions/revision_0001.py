@@ -123,6 +123,7 @@ def _create_alerts() -> None:
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.Column("value", sa.Float()),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text()),
         sa.Column("advice", sa.Text(), nullable=False),
         sa.Column("acknowledged_at", sa.Float()),
         sa.Column("acknowledged_by", sa.String(length=200)),
