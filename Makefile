@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench services clean
+.PHONY: help setup demo test lint bench picture services clean
 
 help:
 	@echo "make demo      train HC and mHC on real text under the observatory, then serve the live page"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make bench     measure the figures in tests/benchmarks (installs the rivals beside us)"
+	@echo "make picture   photograph a page: make picture URL=http://127.0.0.1:8787/runs/... OUT=page.png"
 	@echo "make services  install Chromium, Prometheus and Alertmanager from the system's packages"
 
 $(READY): pyproject.toml constraints.txt
@@ -37,6 +38,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+picture: $(READY)
+	$(BIN)/python -m tests.dashboards.picture $(URL) $(OUT)
 
 services:
 	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null || \

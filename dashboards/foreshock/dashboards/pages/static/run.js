@@ -4,7 +4,7 @@ import { get, path } from "./api.js";
 import { alertCard, reasonOf, severity, since, stateOf } from "./alert.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { whole } from "./format.js";
+import { ruleName, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { showConfig, showHead } from "./head.js";
 import { showVitals } from "./vitals.js";
@@ -16,6 +16,7 @@ import { healthOf, layerGains } from "./health.js";
 const RUN_ID = decodeURIComponent(window.location.pathname.split("/").filter(Boolean).at(-1));
 const WHERE = `runs/${path(RUN_ID)}`;
 const DEFAULT_MAP = "layer_amax_forward_max";
+const MAX_CARDS = 3;
 const DETAIL_MS = 5000;
 const CLOCK_MS = 10000;
 const IS_TOUCH = window.matchMedia("(pointer: coarse)").matches;
@@ -116,6 +117,12 @@ function alertRow(alert) {
   );
 }
 
+// The charts must stay in sight: the worst few get a card, one a rule, the others fold away.
+function partAlerts(open) {
+  const first = open.filter((alert, place) => open.findIndex((one) => one.rule === alert.rule) === place).slice(0, MAX_CARDS);
+  return [first, open.filter((alert) => !first.includes(alert))];
+}
+
 function showAlerts() {
   const rank = { critical: 0, warning: 1, info: 2 };
   const open = state.alerts.filter((alert) => alert.state === "firing" && !alert.acknowledged_at);
@@ -126,7 +133,13 @@ function showAlerts() {
     state.alertsDirty = true;
     pulse.beat();
   };
-  reconcile(byId("open-alerts"), open, key, (alert) => alertCard(alert, { onAcknowledged: changed }));
+  const card = (alert) => alertCard(alert, { onAcknowledged: changed });
+  const [first, more] = partAlerts(open);
+  reconcile(byId("open-alerts"), first, key, card);
+  reconcile(byId("more-open-alerts"), more, key, card);
+  byId("more-alerts").hidden = more.length === 0;
+  const names = [...new Set(more.map((alert) => ruleName(alert.rule)))].join(", ");
+  setText(byId("more-alerts").querySelector("summary"), `${more.length} more open: ${names}`);
   reconcile(byId("alerts").tBodies[0], state.alerts, key, alertRow);
   byId("alerts").hidden = state.alerts.length === 0;
   byId("no-alerts").hidden = state.alerts.length > 0;
