@@ -213,3 +213,27 @@ def test_sync_on_the_command_line(collector: Any, make_model: Callable[..., Any]
     attach(make_model(), run_id="three", mode="offline", directory=tmp_path).finish()
     away = runner.invoke(app, ["sync", "three", "--directory", str(tmp_path), "--url", "http://127.0.0.1:9"])
     assert away.exit_code == 1 and "cannot be reached" in away.stdout
+
+
+def test_what_only_training_shows_of_the_configuration_is_declared_later(
+    collector: Any, make_model: Callable[..., Any], train_step: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = make_model()
+    probe = attach(model, url=collector.url, mode="online", directory=tmp_path, config={"mine": 1})
+    run_steps(probe, model, train_step, range(3))
+    probe.finish()
+    newest = collector.declarations[-1].config
+    assert newest["num_streams"] == 4 and newest["clip_threshold"] == 1.0 and newest["mine"] == 1
+    kept = json.loads((Path(probe.spool_directory) / "rank-0.json").read_text())["config"]
+    assert kept == newest
+
+
+def test_attach_tells_what_follows_from_what_is_absent(
+    make_model: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(torch.nn.Linear(1, 1), mode="offline", directory=tmp_path).finish()
+    told = capsys.readouterr().err
+    assert "total_steps not given" in told and "no mixing matrices" in told and "no optimizer" in told
+    attach(make_model(), torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), mode="offline",
+           directory=tmp_path, total_steps=3).finish()  # fmt: skip
+    assert len(capsys.readouterr().err.splitlines()) == 1

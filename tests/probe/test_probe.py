@@ -272,7 +272,7 @@ def test_frames_beyond_the_queues_bound_are_counted(loop: Loop, tmp_path: Path) 
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     probe._queue._max_frames = 0
     probe.step(loop.step())
-    assert probe.num_dropped_frames == 2  # the step and its composites
+    assert probe.num_dropped_frames == 3  # the step, its composites, and what it shows of the run
     probe.finish()
 
 

@@ -1,6 +1,5 @@
 """`attach`: one line that puts a probe beside a model."""
 
-import logging
 import os
 import sys
 import time
@@ -22,7 +21,6 @@ from foreshock.probe.settings import ProbeSettings, resolve_settings
 from foreshock.wire import Alert, RunDeclaration
 from foreshock.wire.messages import Constraint
 
-_logger = logging.getLogger("foreshock.probe")
 _DEFAULT_COMPOSITE_EVERY = 10
 _SHORT_RUN_STEPS = 2000
 
@@ -159,13 +157,14 @@ def _tell(
 ) -> None:
     where = probe.page if settings.mode == "online" else f"offline, in {settings.run_directory}"
     print(f"foreshock: run {settings.run_id} -> {where}", file=sys.stderr)
-    if not instruments.mixing:
-        _logger.info("no mixing matrices found: watching loss, gradients and the embedding only")
-    if optimizer is None:
-        _logger.info("no optimizer given: learning rate and skipped steps are not seen")
-    if total_steps is None:
-        _logger.info(
-            "total_steps not given: exit rules wait 200 steps instead of 5 %% of the run, and "
-            "composites are taken every %d steps",
-            _DEFAULT_COMPOSITE_EVERY,
-        )
+    for absent, consequence in (
+        (not instruments.mixing, "no mixing matrices found: watching loss, gradients and the embedding only"),
+        (optimizer is None, "no optimizer given: learning rate and skipped steps are not seen"),
+        (
+            total_steps is None,
+            "total_steps not given: exit rules wait 200 steps instead of 5 % of the run, and composites "
+            f"are taken every {_DEFAULT_COMPOSITE_EVERY} steps",
+        ),
+    ):
+        if absent:
+            print(f"foreshock: {consequence}", file=sys.stderr)

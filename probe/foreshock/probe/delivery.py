@@ -7,7 +7,7 @@ import msgspec
 
 from foreshock.probe.derive import StepVector
 from foreshock.probe.faults import Faults
-from foreshock.probe.frames import FrameQueue
+from foreshock.probe.frames import Facts, FrameQueue
 from foreshock.probe.plan import Plan
 from foreshock.probe.sender import Collector, Sender
 from foreshock.probe.settings import ProbeSettings
@@ -35,6 +35,7 @@ class Delivery:
         self.wake_at_frames = settings.max_queued_frames // 8
         self.alerts: deque[Alert] = deque(maxlen=_MAX_UNSEEN_ALERTS)
         self._faults, self._rank = faults, declaration.rank
+        self._declaration = declaration
         self._next_attempt = declaration.attempt
         self._spools: list[Spool] = []
         self._sender: Sender | None = None
@@ -57,6 +58,7 @@ class Delivery:
             faults,
             flush_seconds=settings.flush_seconds,
             on_written=self._sender.wake if self._sender is not None else lambda: None,
+            on_facts=self._amend,
         )
         self._writer.start()
         if self._sender is not None:
@@ -83,6 +85,14 @@ class Delivery:
                 f"{self.settings.run_directory}; deliver it with: foreshock sync "
                 f"--directory {self.settings.directory} {self.settings.run_id}",
             )
+
+    def _amend(self, facts: Facts) -> None:
+        """Declares the run again with what training has shown; what the user said goes before."""
+        config = facts.config | self._declaration.config
+        self._declaration = msgspec.structs.replace(self._declaration, config=config)
+        write_declaration(self.settings, self._declaration)
+        if self._sender is not None:
+            self._sender.declare(self._declaration)
 
     def _open_spool(self) -> Spool:
         attempt = self._next_attempt

@@ -59,6 +59,13 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What only training has shown of the run's configuration, the streams of a model for one."""
+
+    config: dict[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
 class NewAttempt:
     """The step went back: what follows belongs to the next attempt."""
 
@@ -66,7 +73,7 @@ class NewAttempt:
     time: float
 
 
-Frame: TypeAlias = StepFrame | CompositeFrame | LogFrame | Happening | NewAttempt
+Frame: TypeAlias = StepFrame | CompositeFrame | LogFrame | Happening | Facts | NewAttempt
 
 
 class FrameQueue:

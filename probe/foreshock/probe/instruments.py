@@ -88,6 +88,15 @@ class Instruments:
         gradient.next_step()
         return reading
 
+    def seen_config(self) -> dict[str, int | float]:
+        """What training has shown of the configuration so far."""
+        seen: dict[str, int | float] = {}
+        if self._mixing_observer is not None and self._mixing_observer.num_streams is not None:
+            seen["num_streams"] = self._mixing_observer.num_streams
+        if self._gradient.threshold is not None:
+            seen["clip_threshold"] = self._gradient.threshold
+        return seen
+
     def close(self) -> None:
         """Removes every hook."""
         for close in self._closers:

@@ -16,7 +16,7 @@ from torch import Tensor
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.errors import StopTraining
 from foreshock.probe.faults import Faults
-from foreshock.probe.frames import CompositeFrame, Happening, LogFrame, NewAttempt, StepFrame
+from foreshock.probe.frames import CompositeFrame, Facts, Happening, LogFrame, NewAttempt, StepFrame
 from foreshock.probe.instruments import Instruments
 from foreshock.wire import Alert
 
@@ -43,6 +43,7 @@ class Probe:
         self._step = -1
         self._logged: dict[str, Any] = {}
         self._logged_step = -1
+        self._seen_config: dict[str, int | float] = {}
         self._closed_at = time.perf_counter()
         self._is_open = True
         self._process = os.getpid()
@@ -178,6 +179,10 @@ class Probe:
                 )
             )
         self._step, self._closed_at = step, clock
+        seen = self._instruments.seen_config()
+        if seen.keys() != self._seen_config.keys():
+            self._seen_config = seen
+            self._queue.put(Facts(seen))
         if len(self._queue) >= self._delivery.wake_at_frames:
             self._delivery.wake()
 

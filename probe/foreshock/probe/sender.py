@@ -141,6 +141,13 @@ class Sender:
             self._consignments.append(Consignment(spool, attempt))
         self._wake.set()
 
+    def declare(self, declaration: RunDeclaration) -> None:
+        """Takes a fuller declaration, to be sent before anything else."""
+        with self._lock:
+            self._declaration = declaration
+            for consignment in self._consignments:
+                consignment.registered = False
+
     def wake(self) -> None:
         """Says that the spool has something new."""
         self._wake.set()

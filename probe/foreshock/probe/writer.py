@@ -12,6 +12,7 @@ from foreshock.probe.derive import StepVector
 from foreshock.probe.faults import Faults
 from foreshock.probe.frames import (
     CompositeFrame,
+    Facts,
     Frame,
     FrameQueue,
     Happening,
@@ -69,11 +70,13 @@ class Writer:
         *,
         flush_seconds: float,
         on_written: Callable[[], None],
+        on_facts: Callable[[Facts], None],
     ) -> None:
         self._queue, self._plan, self._vector, self._faults = queue, plan, vector, faults
         self._open_spool = open_spool
         self._flush_seconds = flush_seconds
         self._on_written = on_written
+        self._on_facts = on_facts
         self._attempt = _Attempt(open_spool(), plan)
         self._wake = threading.Event()
         self._stopped = False
@@ -126,6 +129,8 @@ class Writer:
                 self._take_log(frame)
             case Happening():
                 attempt.events.append(frame)
+            case Facts():
+                self._on_facts(frame)
             case NewAttempt():
                 self._begin_attempt(frame)
 

@@ -47,6 +47,7 @@ class MixingObserver:
         self._sampled: list[Tensor | None] = [None] * len(modules)
         self._indices: dict[tuple[int, ...], Tensor] = {}
         self.is_sampling = True
+        self.num_streams: int | None = None
         self._handles = [
             module.register_forward_hook(_LayerHook(self, layer)) for layer, module in enumerate(modules)
         ]
@@ -74,7 +75,7 @@ class MixingObserver:
         return _composite_row(torch.stack(sampled))
 
     def _reduce(self, layer: int, streams_BSnC: Tensor, h_res_BSnn: Tensor) -> None:
-        n = h_res_BSnn.shape[-1]
+        self.num_streams = n = h_res_BSnn.shape[-1]
         matrices_Tnn = h_res_BSnn.reshape(-1, n, n).float()
         gains = layer_gains(matrices_Tnn)
         values_ST = torch.stack([getattr(gains, name.removeprefix("layer_")) for name in LAYER_GAINS])
