@@ -318,6 +318,15 @@ def test_attach_says_what_cannot_work(
         attach(loop.model, loop.optimizer, directory=tmp_path, **{"mode": "offline"} | arguments)
 
 
+def test_a_spool_that_cannot_be_written_is_told_before_training_and_leaves_no_hook(
+    loop: Loop, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AttachError, match="FORESHOCK_DIR"):
+        attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path / "file")
+    assert all(not module._forward_hooks for module in loop.model.modules())
+
+
 def test_a_run_is_resumed_only_on_request(loop: Loop, read_spool: Callable[..., Any], tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"run_id": "again", "mode": "offline", "directory": tmp_path}
     attach(loop.model, loop.optimizer, **arguments).finish()

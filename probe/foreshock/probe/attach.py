@@ -13,7 +13,7 @@ from torch import nn
 from foreshock.probe.capture import capture_config
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.derive import StepVector
-from foreshock.probe.errors import AttachError
+from foreshock.probe.errors import AttachError, SpoolError
 from foreshock.probe.faults import Faults
 from foreshock.probe.instruments import Instruments
 from foreshock.probe.probe import DisabledProbe, Probe
@@ -65,19 +65,14 @@ def attach(
     rank = _rank()
     _check(settings, rank, total_steps, constraint, composite_every, resume, run_id)
     faults = Faults()
-    if composite_every is None:
-        composite_every = _composite_cadence(total_steps)
     instruments = Instruments(
         model,
         optimizer,
-        composite_every=composite_every,
+        composite_every=composite_every or _composite_cadence(total_steps),
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
         faults=faults,
     )
-    facts = capture_config(model, optimizer, instruments.mixing, config)
-    if clip_threshold is not None:
-        facts.setdefault("clip_threshold", clip_threshold)
     declaration = RunDeclaration(
         run_id=settings.run_id,
         project=settings.project,
@@ -85,7 +80,7 @@ def attach(
         group=group,
         tags=[str(tag) for tag in tags],
         seed=seed,
-        config=facts,
+        config=_config(model, optimizer, instruments, config, clip_threshold),
         constraint=constraint,
         total_steps=total_steps,
         rank=rank,
@@ -93,10 +88,28 @@ def attach(
         started_at=time.time(),
     )
     vector = StepVector(instruments.plan, _stream_dtype_max(model))
-    delivery = Delivery(settings, declaration, instruments.plan, vector, faults)
+    try:
+        delivery = Delivery(settings, declaration, instruments.plan, vector, faults)
+    except (OSError, SpoolError) as error:
+        instruments.close()
+        raise AttachError(
+            f"the spool under {settings.directory} cannot be written ({error}): give directory= or "
+            "FORESHOCK_DIR a folder that can, or attach with mode='disabled'"
+        ) from error
     probe = Probe(instruments, delivery, faults, on_alert)
     _tell(probe, settings, instruments, total_steps, optimizer)
     return probe
+
+
+def _config(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    instruments: Instruments,
+    given: Mapping[str, Any] | None,
+    clip_threshold: float | None,
+) -> dict[str, Any]:
+    told = {} if clip_threshold is None else {"clip_threshold": clip_threshold}
+    return told | capture_config(model, optimizer, instruments.mixing, given)
 
 
 def _check(
