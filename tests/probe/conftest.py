@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -99,6 +100,22 @@ def train_step() -> Callable[..., Tensor]:
         return loss.detach()
 
     return train
+
+
+class Loop:
+    """A model, its optimizer, and how to take a step."""
+
+    def __init__(self, model: Any, train_step: Callable[..., Any]) -> None:
+        self.model, self._train_step = model, train_step
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def step(self, **options: Any) -> Any:
+        return self._train_step(self.model, self.optimizer, **options)
+
+
+@pytest.fixture
+def loop(make_model: Callable[..., Any], train_step: Callable[..., Any]) -> Loop:
+    return Loop(make_model(), train_step)
 
 
 @dataclass

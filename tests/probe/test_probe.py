@@ -35,22 +35,6 @@ ALERT = Alert(
 )
 
 
-class Loop:
-    """A model, its optimizer, and how to take a step."""
-
-    def __init__(self, model: Any, train_step: Callable[..., Any]) -> None:
-        self.model, self._train_step = model, train_step
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-
-    def step(self, **options: Any) -> Any:
-        return self._train_step(self.model, self.optimizer, **options)
-
-
-@pytest.fixture
-def loop(make_model: Callable[..., Any], train_step: Callable[..., Any]) -> Loop:
-    return Loop(make_model(), train_step)
-
-
 class Counted(TorchDispatchMode):
     """Counts the operators that read a device value back."""
 
@@ -67,7 +51,7 @@ class Counted(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_nothing_on_the_hot_path_reads_a_value_back(loop: Loop, tmp_path: Path) -> None:
+def test_nothing_on_the_hot_path_reads_a_value_back(loop: Any, tmp_path: Path) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, total_steps=9)
     tokens = torch.zeros(2, 9, dtype=torch.long)
     for _ in range(2):
@@ -106,7 +90,7 @@ def test_training_is_bit_for_bit_the_same_with_and_without_the_probe(
     assert all(torch.equal(a, b) for a, b in zip(losses[0][1], losses[1][1], strict=True))
 
 
-def test_detach_leaves_model_optimizer_and_torch_as_they_were(loop: Loop, tmp_path: Path) -> None:
+def test_detach_leaves_model_optimizer_and_torch_as_they_were(loop: Any, tmp_path: Path) -> None:
     original = clip_grad._clip_grads_with_norm_
     before = {name: value.clone() for name, value in loop.model.state_dict().items()}
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
@@ -126,7 +110,7 @@ def test_detach_leaves_model_optimizer_and_torch_as_they_were(loop: Loop, tmp_pa
 
 
 def test_two_probes_on_one_model_record_the_same(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     probes = [attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path) for _ in range(2)]
     for _ in range(3):
@@ -142,7 +126,7 @@ def test_two_probes_on_one_model_record_the_same(
 
 
 def test_evaluation_does_not_touch_the_signals(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     loss = loop.step()
@@ -156,7 +140,7 @@ def test_evaluation_does_not_touch_the_signals(
 
 
 def test_a_step_without_a_forward_leaves_its_signals_out_instead_of_repeating_them(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, total_steps=5)
     probe.step(loop.step())
@@ -171,7 +155,7 @@ def test_a_step_without_a_forward_leaves_its_signals_out_instead_of_repeating_th
 
 
 def test_a_step_that_goes_back_opens_a_new_attempt(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     for step in (0, 1, 2, 1, 2):
@@ -183,7 +167,7 @@ def test_a_step_that_goes_back_opens_a_new_attempt(
     assert [event.kind for event in second.events] == ["finished"]
 
 
-def test_numbers_given_by_hand_win(loop: Loop, read_spool: Callable[..., Any], tmp_path: Path) -> None:
+def test_numbers_given_by_hand_win(loop: Any, read_spool: Callable[..., Any], tmp_path: Path) -> None:
     probe = attach(loop.model, mode="offline", directory=tmp_path, clip_threshold=2.0)
     loop.step(clip=None)
     probe.step(1.5, grad_norm=8.0, learning_rate=0.5)
@@ -197,58 +181,8 @@ def test_numbers_given_by_hand_win(loop: Loop, read_spool: Callable[..., Any], t
     assert series["loss"][1] == 2.5 and math.isnan(series["loss"][2])
 
 
-def test_users_series_keep_nan_inf_and_huge_numbers(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
-) -> None:
-    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
-    probe.log({"nan": math.nan, "inf": -math.inf, "huge": 1e300, "integer": 7, "true": True})
-    probe.log({"later": 1.0})
-    probe.step(loop.step())
-    probe.log({"tensor": torch.tensor(2.0), "array": np.array([3.0]), "numpy": np.float32(4)})
-    probe.step(loop.step())
-    probe.log({"at": 5.0}, step=40)
-    probe.finish()
-    series = read_spool(probe).series
-    assert math.isnan(series["nan"][0]) and series["inf"][0] == -math.inf and series["huge"][0] == math.inf
-    assert series["integer"][0] == 7 and series["true"][0] == 1 and series["later"][0] == 1
-    assert (series["tensor"][1], series["array"][1], series["numpy"][1]) == (2, 3, 4)
-    assert series["at"] == {40: 5.0}
-    assert not probe.faults.counts
-
-
-@pytest.mark.parametrize("wrong", [None, "text", torch.zeros(3), np.zeros(2), object()])
-def test_a_wrong_value_is_told_once_and_the_rest_goes_on(
-    wrong: object,
-    loop: Loop,
-    read_spool: Callable[..., Any],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
-    for _ in range(3):
-        probe.log({"good": 1.0, "bad": wrong})
-        probe.step(loop.step())
-    probe.finish()
-    assert list(read_spool(probe).series["good"]) == [0, 1, 2]
-    assert sum("'bad'" in record.message for record in caplog.records) == 1
-    assert probe.faults.counts["log value"] == 3
-
-
-@pytest.mark.parametrize("name", ["has space", "loss", "x" * 200, "layer_amax_forward_max[3]"])
-def test_a_name_that_cannot_be_used_is_told_and_harms_nothing(
-    name: str, loop: Loop, read_spool: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
-    probe.log({name: 123.0})
-    probe.step(loop.step())
-    probe.finish()
-    series = read_spool(probe).series
-    assert 0 in series["loss"] and series["loss"][0] != 123.0
-    assert caplog.records
-
-
 def test_a_fault_inside_never_reaches_training(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
 
@@ -268,7 +202,7 @@ def test_a_fault_inside_never_reaches_training(
     assert sum("broken inside" in record.message for record in caplog.records) == 3
 
 
-def test_frames_beyond_the_queues_bound_are_counted(loop: Loop, tmp_path: Path) -> None:
+def test_frames_beyond_the_queues_bound_are_counted(loop: Any, tmp_path: Path) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     probe._queue._max_frames = 0
     probe.step(loop.step())
@@ -276,7 +210,7 @@ def test_frames_beyond_the_queues_bound_are_counted(loop: Loop, tmp_path: Path) 
     probe.finish()
 
 
-def test_disabled_does_nothing_at_all(loop: Loop, tmp_path: Path) -> None:
+def test_disabled_does_nothing_at_all(loop: Any, tmp_path: Path) -> None:
     with attach(loop.model, loop.optimizer, mode="disabled", directory=tmp_path) as probe:
         probe.log({"x": 1})
         probe.step(loop.step())
@@ -285,7 +219,7 @@ def test_disabled_does_nothing_at_all(loop: Loop, tmp_path: Path) -> None:
 
 
 def test_call_beats_environment_beats_default(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORESHOCK_MODE", "offline")
     monkeypatch.setenv("FORESHOCK_DIR", str(tmp_path))
@@ -312,14 +246,14 @@ def test_call_beats_environment_beats_default(
     ],
 )
 def test_attach_says_what_cannot_work(
-    arguments: dict[str, Any], told: str, loop: Loop, tmp_path: Path
+    arguments: dict[str, Any], told: str, loop: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(AttachError, match=told):
         attach(loop.model, loop.optimizer, directory=tmp_path, **{"mode": "offline"} | arguments)
 
 
 def test_a_spool_that_cannot_be_written_is_told_before_training_and_leaves_no_hook(
-    loop: Loop, tmp_path: Path
+    loop: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AttachError, match="FORESHOCK_DIR"):
@@ -327,7 +261,7 @@ def test_a_spool_that_cannot_be_written_is_told_before_training_and_leaves_no_ho
     assert all(not module._forward_hooks for module in loop.model.modules())
 
 
-def test_a_run_is_resumed_only_on_request(loop: Loop, read_spool: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_run_is_resumed_only_on_request(loop: Any, read_spool: Callable[..., Any], tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"run_id": "again", "mode": "offline", "directory": tmp_path}
     attach(loop.model, loop.optimizer, **arguments).finish()
     with pytest.raises(AttachError, match="resume=True"):
@@ -338,7 +272,7 @@ def test_a_run_is_resumed_only_on_request(loop: Loop, read_spool: Callable[..., 
 
 
 def test_the_configuration_is_captured_without_secrets(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "--api-token", "s3cr3t", "--password=hunter2", "--lr", "1"])
     monkeypatch.setenv("MY_SECRET", "in-the-environment")
@@ -355,7 +289,7 @@ def test_the_configuration_is_captured_without_secrets(
 
 
 def test_a_forked_worker_leaves_the_probe_alone(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     child = os.fork()
@@ -371,7 +305,7 @@ def test_a_forked_worker_leaves_the_probe_alone(
 
 
 def test_an_exception_in_the_loop_ends_the_run_as_crashed(
-    loop: Loop, read_spool: Callable[..., Any], tmp_path: Path
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
 ) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
@@ -389,11 +323,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def online(loop: Loop, collector: Any, tmp_path: Path, **options: Any) -> Probe:
+def online(loop: Any, collector: Any, tmp_path: Path, **options: Any) -> Probe:
     return attach(loop.model, loop.optimizer, mode="online", url=collector.url, directory=tmp_path, **options)
 
 
-def test_alerts_reach_the_training_loop_once(loop: Loop, collector: Any, tmp_path: Path) -> None:
+def test_alerts_reach_the_training_loop_once(loop: Any, collector: Any, tmp_path: Path) -> None:
     collector.alerts = [ALERT]
     seen: list[Alert] = []
     probe = online(loop, collector, tmp_path, on_alert=seen.append)
@@ -410,7 +344,7 @@ def test_alerts_reach_the_training_loop_once(loop: Loop, collector: Any, tmp_pat
 
 
 def test_only_stop_training_leaves_on_alert(
-    loop: Loop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    loop: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: list[Exception] = [ValueError("the user's own bug"), StopTraining()]
 
