@@ -114,8 +114,15 @@ class Loop:
 
 
 @pytest.fixture
-def loop(make_model: Callable[..., Any], train_step: Callable[..., Any]) -> Loop:
-    return Loop(make_model(), train_step)
+def make_loop(make_model: Callable[..., Any], train_step: Callable[..., Any]) -> Callable[[], Loop]:
+    """Equal loops, one a call."""
+    return lambda: Loop(make_model(), train_step)
+
+
+@pytest.fixture
+def loop(make_loop: Callable[[], Loop]) -> Loop:
+    """One loop."""
+    return make_loop()
 
 
 @dataclass

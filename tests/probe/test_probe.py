@@ -70,11 +70,11 @@ def test_nothing_on_the_hot_path_reads_a_value_back(loop: Any, tmp_path: Path) -
 
 
 def test_training_is_bit_for_bit_the_same_with_and_without_the_probe(
-    make_model: Callable[..., Any], train_step: Callable[..., Any], tmp_path: Path
+    make_loop: Callable[[], Any], tmp_path: Path
 ) -> None:
     losses = []
     for watched in (False, True):
-        loop = Loop(make_model(), train_step)
+        loop = make_loop()
         torch.manual_seed(3)
         probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path) if watched else None
         run = []
