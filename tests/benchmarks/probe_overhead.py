@@ -78,7 +78,7 @@ def measure() -> dict[str, Any]:
     default = ModelConfig(connection="mhc")
     small = ModelConfig(connection="mhc", num_blocks=6, width=64, context=64)
     return {
-        "default_size": measure_model(default, num_steps=60, composite_every=10),
+        "default_size": measure_model(default, num_steps=40, composite_every=10),
         "demo_size": measure_model(small, num_steps=200, composite_every=10),
         "demo_size_composites_every_step": measure_model(small, num_steps=200, composite_every=1),
     }

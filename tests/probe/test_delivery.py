@@ -170,7 +170,7 @@ def test_no_collector_at_all_costs_nothing_but_the_spool(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ProbeSettings, "__init__", _soon_over(ProbeSettings.__init__))
+    monkeypatch.setattr(ProbeSettings, "__init__", _finishing_within(0.3))
     model = make_model()
     probe = attach(model, url="http://127.0.0.1:9", mode="online", directory=tmp_path)
     run_steps(probe, model, train_step, range(NUM_STEPS))
@@ -180,9 +180,11 @@ def test_no_collector_at_all_costs_nothing_but_the_spool(
     assert sum("foreshock sync" in record.message for record in caplog.records) == 1
 
 
-def _soon_over(original: Callable[..., None]) -> Callable[..., None]:
+def _finishing_within(seconds: float) -> Callable[..., None]:
+    original = ProbeSettings.__init__
+
     def init(self: ProbeSettings, **fields: Any) -> None:
-        original(self, finish_seconds=0.3, **fields)
+        original(self, finish_seconds=seconds, **fields)
 
     return init
 
@@ -237,3 +239,21 @@ def test_attach_tells_what_follows_from_what_is_absent(
     attach(make_model(), torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), mode="offline",
            directory=tmp_path, total_steps=3).finish()  # fmt: skip
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.timeout(60)
+def test_a_refusal_for_good_ends_the_wait_and_says_what_to_mend(
+    collector: Any,
+    make_model: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ProbeSettings, "__init__", _finishing_within(3600.0))
+    refusal = {"type": "/problems/unauthorized", "title": "A token is needed", "status": 401}
+    collector.misbehave = lambda path, count: (401, json.dumps(refusal).encode())
+    probe = attach(make_model(), url=collector.url, mode="online", directory=tmp_path)
+    probe.step(1.0)
+    probe.finish()
+    (told,) = [record.message for record in caplog.records if "foreshock sync" in record.message]
+    assert "A token is needed" in told and f"--url {collector.url}" in told

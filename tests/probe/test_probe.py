@@ -240,8 +240,24 @@ def test_call_beats_environment_beats_default(
         ({"run_id": "../escape"}, "1 to 64 letters"),
         ({"mode": "sometimes"}, "'online', 'offline' and 'disabled'"),
         ({"constraint": "orthogonal"}, "doubly_stochastic"),
-        ({"total_steps": 0}, "at least 1"),
-        ({"composite_every": -1}, "at least 1"),
+        ({"total_steps": 0}, "from 1 to"),
+        ({"composite_every": -1}, "from 1 to"),
+        ({"total_steps": 2.5}, "whole number"),
+        ({"name": "two\nlines"}, "control characters"),
+        ({"name": "half \udcff"}, "half characters"),
+        ({"name": ""}, "1 to 200"),
+        ({"project": " "}, "1 to 200"),
+        ({"group": ""}, "1 to 200"),
+        ({"tags": [""]}, "1 to 100"),
+        ({"tags": ["t"] * 60}, "at most 50"),
+        ({"tags": "no list"}, "a list"),
+        ({"seed": 2**70}, "from -"),
+        ({"seed": "x"}, "whole number"),
+        ({"run_id": ".."}, "not '.' or '..'"),
+        ({"url": "nonsense"}, "http://127.0.0.1:8787"),
+        ({"url": "http://127.0.0.1:notaport"}, "http://127.0.0.1:8787"),
+        ({"url": "ftp://x"}, "http://127.0.0.1:8787"),
+        ({"token": "\u00e9"}, "ASCII"),
         ({"resume": True}, "run_id"),
     ],
 )
@@ -250,6 +266,36 @@ def test_attach_says_what_cannot_work(
 ) -> None:
     with pytest.raises(AttachError, match=told):
         attach(loop.model, loop.optimizer, directory=tmp_path, **{"mode": "offline"} | arguments)
+    assert all(not module._forward_hooks for module in loop.model.modules())
+
+
+def test_a_rank_that_is_no_number_is_told(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "abc")
+    with pytest.raises(AttachError, match="RANK"):
+        attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+
+
+class Unspeakable:
+    """Its own text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_no_configuration_stops_a_run(loop: Any, tmp_path: Path) -> None:
+    circle: dict[str, Any] = {"numpy": np.float32(2), "odd": Unspeakable(), "half": "\udcff", "huge": 2**80}
+    circle["self"] = circle
+    circle |= {f"large {i}": "x" * 500 for i in range(900)}
+    probe = attach(
+        loop.model, loop.optimizer, mode="offline", directory=tmp_path, seed=np.int64(3), config=circle
+    )
+    probe.finish()
+    assert probe.run_id
+    text = (Path(probe.spool_directory) / "rank-0.json").read_text()
+    declared = msgspec.json.decode(text)
+    assert declared["seed"] == 3 and len(text) < 250 * 1024
+    assert declared["config"]["odd"] == "<Unspeakable: RuntimeError>" and declared["config"]["half"] == "?"
+    assert "large" in declared["config"]["left_out_of_config"]
 
 
 def test_a_spool_that_cannot_be_written_is_told_before_training_and_leaves_no_hook(

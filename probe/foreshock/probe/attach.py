@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from foreshock.probe.capture import capture_config
+from foreshock.probe.declare import MAX_STEPS, check_integer, check_tags, check_text
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.derive import StepVector
 from foreshock.probe.errors import AttachError, SpoolError
 from foreshock.probe.faults import Faults
 from foreshock.probe.instruments import Instruments
+from foreshock.probe.observers import find_mixing
 from foreshock.probe.probe import DisabledProbe, Probe
 from foreshock.probe.settings import ProbeSettings, resolve_settings
 from foreshock.wire import Alert, RunDeclaration
@@ -63,7 +65,23 @@ def attach(
     if settings.mode == "disabled":
         return DisabledProbe(settings.run_id)
     rank = _rank()
-    _check(settings, rank, total_steps, constraint, composite_every, resume, run_id)
+    _check(settings, rank, constraint, resume, run_id)
+    total_steps = check_integer("total_steps", total_steps, 1, MAX_STEPS)
+    composite_every = check_integer("composite_every", composite_every, 1, MAX_STEPS)
+    declaration = RunDeclaration(
+        run_id=settings.run_id,
+        project=settings.project,
+        name=settings.name,
+        group=None if group is None else check_text("group", group),
+        tags=check_tags(tags),
+        seed=check_integer("seed", seed, -(2**63), 2**63 - 1),
+        config=_config(model, optimizer, config, clip_threshold),
+        constraint=constraint,
+        total_steps=total_steps,
+        rank=rank,
+        attempt=_next_attempt(settings, rank),
+        started_at=time.time(),
+    )
     faults = Faults()
     instruments = Instruments(
         model,
@@ -72,20 +90,6 @@ def attach(
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
         faults=faults,
-    )
-    declaration = RunDeclaration(
-        run_id=settings.run_id,
-        project=settings.project,
-        name=settings.name,
-        group=group,
-        tags=[str(tag) for tag in tags],
-        seed=seed,
-        config=_config(model, optimizer, instruments, config, clip_threshold),
-        constraint=constraint,
-        total_steps=total_steps,
-        rank=rank,
-        attempt=_next_attempt(settings, rank),
-        started_at=time.time(),
     )
     vector = StepVector(instruments.plan, _stream_dtype_max(model))
     try:
@@ -104,28 +108,22 @@ def attach(
 def _config(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    instruments: Instruments,
     given: Mapping[str, Any] | None,
     clip_threshold: float | None,
 ) -> dict[str, Any]:
     told = {} if clip_threshold is None else {"clip_threshold": clip_threshold}
-    return told | capture_config(model, optimizer, instruments.mixing, given)
+    return told | capture_config(model, optimizer, find_mixing(model), given)
 
 
 def _check(
     settings: ProbeSettings,
     rank: int,
-    total_steps: int | None,
     constraint: Constraint | None,
-    composite_every: int | None,
     resume: bool,
     run_id: str | None,
 ) -> None:
     if constraint is not None and constraint not in get_args(Constraint):
         raise AttachError(f"constraint is {constraint!r}; allowed are {', '.join(get_args(Constraint))}")
-    for what, value in (("total_steps", total_steps), ("composite_every", composite_every)):
-        if value is not None and value < 1:
-            raise AttachError(f"{what} is {value}; it must be at least 1")
     if resume and run_id is None and "FORESHOCK_RUN_ID" not in os.environ:
         raise AttachError("resume=True needs the run_id of the run to continue")
     if not resume and (settings.run_directory / f"rank-{rank}.json").exists():
@@ -150,7 +148,10 @@ def _next_attempt(settings: ProbeSettings, rank: int) -> int:
 def _rank() -> int:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank()
-    return int(os.environ.get("RANK", "0"))
+    rank = os.environ.get("RANK", "0")
+    if not rank.isdecimal():
+        raise AttachError(f"RANK is {rank[:40]!r} in the environment; it must be a whole number")
+    return int(rank)
 
 
 def _stream_dtype_max(model: nn.Module) -> float:

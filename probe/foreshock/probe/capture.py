@@ -1,6 +1,7 @@
 """What a run knows about itself without being told: captured once, at attach."""
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+
+from foreshock.probe.declare import clean_text, fit_config
 
 _PACKAGES: Final = ("torch", "numpy", "foreshock", "transformers", "triton")
 # Environments hold secrets, so these are the only names that are ever recorded
@@ -25,6 +28,8 @@ _ENVIRONMENT: Final = (
 )
 _SECRET: Final = re.compile(r"^-.*(token|secret|password|key)", re.IGNORECASE)
 _MAX_TEXT: Final = 500
+_MAX_DEPTH: Final = 6
+_MAX_ITEMS: Final = 1000
 _GIT_TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -43,8 +48,8 @@ def capture_config(
             if key in group:
                 config[f"optimizer_{key}"] = _plain(group[key])
     config.update(_surroundings())
-    config.update({str(key)[:100]: _plain(value) for key, value in (given or {}).items()})
-    return config
+    config.update(_plain(given or {}))
+    return fit_config(config)
 
 
 def _model_facts(model: nn.Module, mixing: list[tuple[str, nn.Module]]) -> dict[str, Any]:
@@ -62,7 +67,7 @@ def _model_facts(model: nn.Module, mixing: list[tuple[str, nn.Module]]) -> dict[
         facts["stream_dtype"] = str(stream_dtype).removeprefix("torch.")
     own = getattr(model, "foreshock_config", None)
     if isinstance(own, Mapping):
-        facts.update({str(key): _plain(value) for key, value in own.items()})
+        facts.update(_plain(own))
     return facts
 
 
@@ -76,7 +81,7 @@ def _surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),
-        "command": _command_line(sys.argv),
+        "command": clean_text(_command_line(sys.argv)),
         "num_threads": torch.get_num_threads(),
     }
     for package in _PACKAGES:
@@ -117,14 +122,25 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _plain(value: Any) -> Any:
-    """JSON's own types; anything else as text, bounded."""
-    if value is None or isinstance(value, bool | str | int):
-        return value[:_MAX_TEXT] if isinstance(value, str) else value
+def _plain(value: Any, depth: int = 0) -> Any:
+    """JSON's own types, bounded in length and depth; anything else as text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, Mapping):
-        return {str(key)[:100]: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    return str(value)[:_MAX_TEXT]
+    if depth < _MAX_DEPTH and isinstance(value, Mapping):
+        items = itertools.islice(value.items(), _MAX_ITEMS)
+        return {_text(key)[:100]: _plain(item, depth + 1) for key, item in items}
+    if depth < _MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth + 1) for item in itertools.islice(value, _MAX_ITEMS)]
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """Even of an object whose own `str` fails: a configuration must not stop a training run."""
+    try:
+        return clean_text(str(value)[:_MAX_TEXT])
+    except Exception as error:
+        return f"<{type(value).__name__}: {type(error).__name__}>"

@@ -79,11 +79,12 @@ class Delivery:
         if self._sender is None:
             return
         if not self._sender.stop(self.settings.finish_seconds):
+            why = f" ({self._sender.refusal}; mend that first)" if self._sender.refusal else ""
             self._faults.tell(
                 "undelivered",
                 f"not all of run {self.settings.run_id} has reached {self.settings.url}: the rest waits in "
-                f"{self.settings.run_directory}; deliver it with: foreshock sync "
-                f"--directory {self.settings.directory} {self.settings.run_id}",
+                f"{self.settings.run_directory}{why}; deliver it with: foreshock sync --url "
+                f"{self.settings.url} --directory {self.settings.directory} {self.settings.run_id}",
             )
 
     def _amend(self, facts: Facts) -> None:

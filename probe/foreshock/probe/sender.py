@@ -45,6 +45,10 @@ class DeliveryError(Exception):
         self.pause = pause
 
 
+class RefusedError(DeliveryError):
+    """Raised when the collector understood and will not: the same try will fail again."""
+
+
 @dataclass(slots=True)
 class Consignment:
     """One attempt's spool and what the collector knows of it."""
@@ -126,6 +130,7 @@ class Sender:
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._stop_at: float | None = None
+        self.refusal: str | None = None
         self._last_alert = 0
         self._last_contact = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
@@ -176,8 +181,10 @@ class Sender:
             try:
                 pause, waker = self._deliver(), self._wake
                 self._pause = _FIRST_PAUSE_SECONDS
+                self.refusal = None
             except Exception as error:
                 self._faults.count("delivery", error)
+                self.refusal = str(error) if isinstance(error, RefusedError) else None
                 told = error.pause if isinstance(error, DeliveryError) else None
                 # In trouble only the end of training cuts the wait short, new data does not
                 pause, waker = told if told is not None else self._back_off(), self._ending
@@ -188,7 +195,10 @@ class Sender:
             self._collector.close()
 
     def _is_over(self) -> bool:
-        return self._stop_at is not None and (self.is_drained or time.monotonic() >= self._stop_at)
+        if self._stop_at is None:
+            return False
+        # What was refused will not be taken within the few seconds that are left
+        return self.is_drained or self.refusal is not None or time.monotonic() >= self._stop_at
 
     def _back_off(self) -> float:
         pause = self._pause * random.uniform(0.5, 1.0)
@@ -299,7 +309,7 @@ class Sender:
             current.spool.acknowledge(answer.next_sequence)
 
 
-def _refusal(problem: Problem) -> DeliveryError:
-    return DeliveryError(
+def _refusal(problem: Problem) -> RefusedError:
+    return RefusedError(
         f"the collector refuses: {problem.title} ({problem.status}) {problem.detail}", _REFUSED_PAUSE_SECONDS
     )

@@ -6,14 +6,14 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
+from foreshock.probe.declare import check_run_id, check_text
 from foreshock.probe.errors import AttachError
 
 Mode = Literal["online", "offline", "disabled"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8787"
-MAX_NAME_LENGTH: Final = 200
-_RUN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def default_directory() -> Path:
@@ -60,29 +60,42 @@ def resolve_settings(
 ) -> ProbeSettings:
     """Joins call, environment and defaults; raises AttachError for what cannot be used."""
     environment = os.environ
-    name = name or "run"
-    project = project or environment.get("FORESHOCK_PROJECT") or "default"
-    for what, value in (("name", name), ("project", project)):
-        if len(value) > MAX_NAME_LENGTH:
-            raise AttachError(
-                f"the {what} has {len(value)} characters; at most {MAX_NAME_LENGTH} are allowed: shorten it"
-            )
+    name = "run" if name is None else name
+    if project is None:
+        project = environment.get("FORESHOCK_PROJECT") or "default"
+    check_text("name", name)
+    check_text("project", project)
     mode = mode or environment.get("FORESHOCK_MODE") or "online"
     if mode not in get_args(Mode):
         raise AttachError(f"mode is {mode!r}; allowed are 'online', 'offline' and 'disabled'")
-    run_id = run_id or environment.get("FORESHOCK_RUN_ID") or new_run_id(name)
-    if _RUN_ID.fullmatch(run_id) is None:
-        raise AttachError(f"run_id is {run_id[:80]!r}; allowed are 1 to 64 letters, digits, '.', '_' and '-'")
+    run_id = check_run_id(run_id or environment.get("FORESHOCK_RUN_ID") or new_run_id(name))
     chosen_directory = directory or environment.get("FORESHOCK_DIR") or default_directory()
     return ProbeSettings(
         run_id=run_id,
         project=project,
         name=name,
-        url=(url or environment.get("FORESHOCK_URL") or DEFAULT_URL).rstrip("/"),
-        token=token or environment.get("FORESHOCK_TOKEN") or None,
+        url=_check_url(url or environment.get("FORESHOCK_URL") or DEFAULT_URL),
+        token=_check_token(token or environment.get("FORESHOCK_TOKEN") or None),
         mode=mode,  # type: ignore[arg-type]
         directory=Path(chosen_directory).expanduser(),
     )
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise AttachError(f"url is {url[:200]!r}; give the collector's address, such as {DEFAULT_URL}")
+    return url.rstrip("/")
+
+
+def _check_token(token: str | None) -> str | None:
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise AttachError("the token holds characters that no HTTP header can carry: give ASCII ones")
+    return token
 
 
 def new_run_id(name: str) -> str:
