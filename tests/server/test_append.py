@@ -271,3 +271,15 @@ def test_a_layout_of_very_many_columns_is_stored(http: TestClient, writer: Write
     assert writer.send(writer.batch([0], [range(20_000)])).status_code == 200
     found = http.get("/api/v1/runs/run-1/series", params={"column": names[-1]}).json()
     assert found["series"][0]["last"] == [19_999.0]
+
+
+def test_a_body_that_would_unpack_to_too_much_is_refused_before_it_is_unpacked(writer, problem):
+    writer.start(*(f"own_{number}" for number in range(200)))
+    batches = [
+        writer.batch(range(start, start + 60_000), np.zeros((60_000, 200))) for start in (0, 60_000, 120_000)
+    ]
+    body = writer.body(*batches)
+    assert len(body) < 2**20
+    told = problem(writer.post(body), 413, "too-large")
+    assert "3 records would unpack to" in told["detail"] and "fewer records" in told["detail"]
+    assert writer.send(batches[0]).json()["next_sequence"] == 2

@@ -19,6 +19,7 @@ from foreshock.wire import (
     Tombstone,
     TooLargeError,
     VersionError,
+    batch_part,
     batch_steps,
     batch_times,
     batch_values,
@@ -148,3 +149,11 @@ def test_a_body_over_the_limit_is_refused() -> None:
 def test_a_body_of_arbitrary_bytes_is_malformed(data: bytes) -> None:
     with pytest.raises((MalformedError, VersionError)):
         decode_body(data)
+
+
+def test_a_part_of_a_batch_is_the_same_part_of_its_values():
+    values_KS = np.arange(35, dtype=np.float32).reshape(7, 5)
+    batch = make_batch(0, 0, np.arange(7), np.zeros(7), values_KS)
+    assert batch_part(batch, [3, 0], slice(2, 6)).tolist() == values_KS.T[[3, 0], 2:6].tolist()
+    assert batch_part(batch, [1]).tolist() == values_KS.T[[1]].tolist()
+    assert batch_part(batch, []).shape == (0, 7)

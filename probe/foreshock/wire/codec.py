@@ -4,6 +4,7 @@ A record is msgpack inside one zstd frame and is written once, by the probe: the
 the spool, travel, and are stored. A body is an unpacked list of such records with its address.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,11 +28,16 @@ from foreshock.wire.signals import parse_column
 WIRE_VERSION: Final = 1
 MAX_BODY_BYTES: Final = 16 * 2**20
 MAX_RECORD_BYTES: Final = 64 * 2**20
+# What all records of one body may unpack to: a body of zeros is a thousandth of what it unpacks to
+MAX_UNPACKED_BYTES: Final = 128 * 2**20
 CONTENT_TYPE: Final = "application/vnd.foreshock.append"
 
 StepArray = NDArray[np.int64]
 TimeArray = NDArray[np.float64]
 ValueArray = NDArray[np.float32]
+IndexArray = NDArray[np.intp]
+
+ALL_FRAMES: Final = slice(None)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -98,6 +104,13 @@ def batch_values(batch: Batch) -> ValueArray:
     return unpack_values(batch.values, batch.num_steps)
 
 
+def batch_part(batch: Batch, places: Sequence[int] | IndexArray, frames: slice = ALL_FRAMES) -> ValueArray:
+    """Float32 [places, frames]: some columns of some frames; nothing else of the batch is unpacked."""
+    planes = np.frombuffer(batch.values, np.uint8).reshape(4, -1, batch.num_steps)
+    part = planes[:, np.asarray(places, np.intp), frames]
+    return np.ascontiguousarray(part.transpose(1, 2, 0)).view("<f4")[..., 0]
+
+
 def encode_record(record: Record, level: int = 3) -> bytes:
     """A record as one zstd frame that names its content size."""
     return zstandard.ZstdCompressor(level=level).compress(_encoder.encode(record))
@@ -134,7 +147,8 @@ def encode_body(body: Body) -> bytes:
 def decode_body(data: bytes) -> Body:
     """Reads an append body and checks its version; records stay encoded.
 
-    Raises TooLargeError over MAX_BODY_BYTES, VersionError for a newer version, MalformedError else.
+    Raises TooLargeError over MAX_BODY_BYTES, or where the records together would unpack to more than
+    MAX_UNPACKED_BYTES, VersionError for a newer version, MalformedError else.
     """
     if len(data) > MAX_BODY_BYTES:
         raise TooLargeError(f"the body has {len(data)} bytes; at most {MAX_BODY_BYTES} are allowed")
@@ -144,7 +158,21 @@ def decode_body(data: bytes) -> Body:
         _raise_if_from_the_future(data)
         raise MalformedError(f"the body is truncated or not an append body: {error}") from error
     _check_version(body.version)
+    size = sum(map(_named_size, body.records))
+    if size > MAX_UNPACKED_BYTES:
+        raise TooLargeError(
+            f"the body's {len(body.records)} records would unpack to {size} bytes; at most "
+            f"{MAX_UNPACKED_BYTES} are allowed in one body: send fewer records at a time"
+        )
     return body
+
+
+def _named_size(record: bytes) -> int:
+    """What a record's frame says that it unpacks to; 0 where it does not, which `decode_record` refuses."""
+    try:
+        return max(0, zstandard.frame_content_size(record))
+    except zstandard.ZstdError:
+        return 0
 
 
 class _Versioned(msgspec.Struct):

@@ -25,12 +25,17 @@ from foreshock.server.detection.watermark import decide, watermark
 from foreshock.server.store import judgement
 from foreshock.server.store.alerts import write_transitions
 from foreshock.server.store.engine import reading
+from foreshock.server.store.frames import Span, bound_batches, read_frames
 from foreshock.server.store.judgement import LeaseLostError, RunPlace
 from foreshock.wire import Alert
 
 Ring = Callable[[str, dict[str, Any]], None]
 
 MAX_BATCHES_PER_TURN: Final = 64
+# A run with a long backlog is left for the others after this, and goes on in the next turn
+MAX_SECONDS_PER_TURN: Final = 0.5
+# Enough for requests to get a word in while a backlog is judged
+BACKLOG_PAUSE_SECONDS: Final = 0.02
 MAX_PAUSE_SECONDS: Final = 60.0
 
 log = logging.getLogger("foreshock.judge")
@@ -82,6 +87,7 @@ class Judge:
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._projects: set[str] | None = None
+        self._has_backlog = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreshock-judge", daemon=True)
 
@@ -90,7 +96,7 @@ class Judge:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the turn it is in, and gives the leases back."""
+        """Ends the thread after the few steps it is at, and gives the leases back."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -98,7 +104,8 @@ class Judge:
 
     def _run(self) -> None:
         pause = self._settings.interval_seconds / 4
-        while not self._stop.wait(pause):
+        while not self._stop.wait(BACKLOG_PAUSE_SECONDS if self._has_backlog else pause):
+            self._has_backlog = False
             self._guard("turn", self.turn)
 
     def turn(self) -> None:
@@ -172,8 +179,8 @@ class Judge:
         return held
 
     def _advance(self, held: Held, place: RunPlace, now: float) -> list[tuple[int, Transition]]:
-        """Judges on up to the watermark; each transition with its attempt."""
-        case = held.case
+        """Judges on up to the watermark, or as far as one turn goes; each transition with its attempt."""
+        case, is_over = held.case, self._turn_end()
         with reading(self._engine) as connection:
             places = judgement.read_places(connection, place.run_id, case.attempt)
             is_past = case.attempt < place.attempt
@@ -182,14 +189,16 @@ class Judge:
             case.absences = decide(places, case.absences, case.waiting, case.position, now, grace)
             end = max((one.last_step for one in places), default=-1)
             upto = end if is_past else watermark(places, case.absences)
-            address = (connection, place.run_id, case.attempt)
-            upto = judgement.bound_turn(*address, case.position, upto, MAX_BATCHES_PER_TURN)
-            case.note_changes(*judgement.read_changes(*address, case.next_sequences))
-            frames = judgement.read_frames(*address, case.position, upto, case.absences)
+            span = Span(place.run_id, case.attempt, case.position, upto)
+            span = bound_batches(connection, span, MAX_BATCHES_PER_TURN)
+            changes = judgement.read_changes(connection, place.run_id, case.attempt, case.next_sequences)
+            case.note_changes(*changes)
+            frames, upto = read_frames(connection, span, case.absences, self._stop.is_set)
             following = judgement.next_attempt(connection, place.run_id, case.attempt) if is_past else None
-        found = [(case.attempt, one) for one in case.advance(merge(frames), upto)]
+        found = [(case.attempt, one) for one in case.advance(merge(frames), upto, is_over)]
         if case.position < end:
-            self._due[place.run_id] = now if upto > -1 and frames else self._due[place.run_id]
+            if case.position > span.after:
+                self._due[place.run_id], self._has_backlog = now, True
         elif following is not None:
             found += [(case.attempt, one) for one in case.supersede(following)]
             held.case = Case(following, case.detector.context)
@@ -197,6 +206,11 @@ class Judge:
         elif place.state in ("finished", "crashed") and not case.is_closed:
             found += [(case.attempt, one) for one in case.end(place.state)]
         return found
+
+    def _turn_end(self) -> Callable[[], bool]:
+        """Whether a run has had its share of the thread, or the judge is to stop."""
+        end = time.monotonic() + MAX_SECONDS_PER_TURN
+        return lambda: self._stop.is_set() or time.monotonic() >= end
 
     def _commit(
         self, place: RunPlace, held: Held, transitions: Sequence[tuple[int, Transition]], now: float

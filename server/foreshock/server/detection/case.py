@@ -1,6 +1,6 @@
 """One run as its judge holds it: detector, position in the log, absent ranks, schedule changes to come."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,8 @@ from foreshock.server.detection.sample import Sample
 from foreshock.server.detection.watermark import Absence, Waiting
 
 STATE_VERSION: Final = 1
+# Steps that are judged between two looks at the clock: 0.2 seconds where every trend is tested
+SLICE: Final = 64
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, order=True):
@@ -59,8 +61,26 @@ class Case:
         self._changes = sorted([*self._changes, *changes])
         self.next_sequences = next_sequences
 
-    def advance(self, samples: Sequence[Sample], upto: int) -> list[Transition]:
-        """Judges all samples up to a watermark, each schedule change in its place."""
+    def advance(
+        self, samples: Sequence[Sample], upto: int, is_over: Callable[[], bool] = lambda: False
+    ) -> list[Transition]:
+        """Judges all samples up to a watermark, each schedule change in its place.
+
+        Ends early, between any two slices of the samples, once `is_over` says so; what is left of them
+        must then come again.
+        """
+        transitions: list[Transition] = []
+        for start in range(0, len(samples), SLICE):
+            part = samples[start : start + SLICE]
+            transitions += self._judge(part)
+            if start + SLICE < len(samples) and is_over():
+                upto = part[-1].step
+                break
+        self.position = max(self.position, upto)
+        self.is_closed = self.is_closed and not samples
+        return transitions
+
+    def _judge(self, samples: Sequence[Sample]) -> list[Transition]:
         transitions: list[Transition] = []
         start = 0
         for end, sample in enumerate(samples):
@@ -71,10 +91,7 @@ class Case:
                 for change in due:
                     self.detector.note_schedule(change.step, change.what)
                 self._changes = self._changes[len(due) :]
-        transitions += self.detector.judge(samples[start:])
-        self.position = max(self.position, upto)
-        self.is_closed = self.is_closed and not samples
-        return transitions
+        return transitions + self.detector.judge(samples[start:])
 
     def end(self, state: str) -> list[Transition]:
         """The end of the run: what stays open is its last word, the rest resolves.

@@ -15,6 +15,15 @@ IndexArray = NDArray[np.intp]
 _NOWHERE: Final[IndexArray] = np.empty(0, np.intp)
 _SIGNAL_OF: Final = dict(catalogue_series())
 _CATALOGUE_ORDER: Final = {series: place for place, series in enumerate(_SIGNAL_OF)}
+# A user's own series counts for the rules only where its name says that the model computes it
+MODEL_PREFIXES: Final = (
+    "layer_",
+    "composite_",
+    "log_composite_",
+    "log_gain_",
+    "stream_",
+    "canary_embedding_",
+)
 REDUCTION_CODES: Final = {"mean": 0, "max": 1, "min": 2}
 
 
@@ -68,6 +77,14 @@ class Columns:
     def layers(self, series: str) -> IndexArray:
         """The places of a per-layer series, layer 0 first; empty where there is none."""
         return self._places[series] if series in self._per_layer else _NOWHERE
+
+
+@lru_cache(maxsize=256)
+def judged_places(names: tuple[str, ...]) -> IndexArray:
+    """Which of these columns any rule can look at: the others need not be unpacked to judge a run."""
+    series = [parse_column(name).series for name in names]
+    wanted = [one in _SIGNAL_OF or one.startswith(MODEL_PREFIXES) for one in series]
+    return np.flatnonzero(wanted)
 
 
 def _in_order(names: tuple[str, ...]) -> list[tuple[str, str, int | None]]:

@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
-from foreshock.server.detection.sample import RankFrames
-from foreshock.server.detection.watermark import Absence, RankPlace, is_absent
-from foreshock.server.store.layouts import unpack_names
+from foreshock.server.detection.watermark import RankPlace
 from foreshock.server.store.schema import alerts, cursors, detector_states, layouts, leases, records, runs
-from foreshock.wire import Batch, Event, batch_steps, batch_times, batch_values, decode_record
+from foreshock.wire import Event, decode_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,82 +90,6 @@ def read_state(connection: sa.Connection, run_id: str) -> tuple[int, bytes] | No
     query = sa.select(detector_states.c.attempt, detector_states.c.state)
     row = connection.execute(query.where(detector_states.c.run_id == run_id)).one_or_none()
     return None if row is None else (row.attempt, row.state)
-
-
-def bound_turn(
-    connection: sa.Connection, run_id: str, attempt: int, after: int, upto: int, max_batches: int
-) -> int:
-    """The last step of at most `max_batches` batches of the stream "step": bounds one turn's memory."""
-    query = (
-        sa.select(records.c.last_step)
-        .join(
-            layouts,
-            (layouts.c.run_id == records.c.run_id)
-            & (layouts.c.rank == records.c.rank)
-            & (layouts.c.attempt == records.c.attempt)
-            & (layouts.c.layout_id == records.c.layout_id),
-        )
-        .where(
-            records.c.run_id == run_id,
-            records.c.attempt == attempt,
-            records.c.kind == "batch",
-            records.c.last_step > after,
-            layouts.c.stream == "step",
-        )
-        .order_by(records.c.last_step)
-        .limit(1)
-        .offset(max_batches - 1)
-    )
-    last = connection.execute(query).scalar_one_or_none()
-    return upto if last is None else min(upto, int(last))
-
-
-def read_frames(
-    connection: sa.Connection,
-    run_id: str,
-    attempt: int,
-    after: int,
-    upto: int,
-    absences: Sequence[Absence] = (),
-) -> list[RankFrames]:
-    """All batches' frames with after < step <= upto, in the order of rank, layout and sequence."""
-    names = _read_names(connection, run_id, attempt)
-    query = (
-        sa.select(records.c.rank, records.c.layout_id, records.c.body)
-        .where(
-            records.c.run_id == run_id,
-            records.c.attempt == attempt,
-            records.c.kind == "batch",
-            records.c.last_step > after,
-            records.c.first_step <= upto,
-        )
-        .order_by(records.c.rank, records.c.layout_id, records.c.sequence)
-    )
-    frames = []
-    for row in connection.execute(query):
-        record = decode_record(row.body)
-        if isinstance(record, Batch):
-            frames.append(_cut(row.rank, names[row.rank, row.layout_id], record, after, upto, absences))
-    return [frame for frame in frames if len(frame.steps)]
-
-
-def _cut(
-    rank: int, names: tuple[str, ...], batch: Batch, after: int, upto: int, absences: Sequence[Absence]
-) -> RankFrames:
-    steps = batch_steps(batch)
-    kept = (steps > after) & (steps <= upto)
-    if absences:
-        kept &= np.array([not is_absent(absences, rank, int(step)) for step in steps], np.bool_)
-    return RankFrames(rank, names, steps[kept], batch_times(batch)[kept], batch_values(batch)[:, kept])
-
-
-def _read_names(
-    connection: sa.Connection, run_id: str, attempt: int
-) -> dict[tuple[int, int], tuple[str, ...]]:
-    query = sa.select(layouts.c.rank, layouts.c.layout_id, layouts.c.columns).where(
-        layouts.c.run_id == run_id, layouts.c.attempt == attempt
-    )
-    return {(row.rank, row.layout_id): unpack_names(row.columns) for row in connection.execute(query)}
 
 
 def read_changes(

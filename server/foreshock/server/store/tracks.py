@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from foreshock.server.store.schema import records
-from foreshock.wire import Batch, batch_steps, batch_values, decode_record
+from foreshock.wire import Batch, batch_part, batch_steps, decode_record
 
 Values = NDArray[np.float32]
 Steps = NDArray[np.int64]
@@ -107,7 +107,7 @@ class Track:
         if end > len(self._steps):
             self._widen(max(end, 2 * len(self._steps)))
         self._steps[self._size : end] = batch_steps(batch)
-        self._values[:, self._size : end] = batch_values(batch)[list(self._rows)]
+        self._values[:, self._size : end] = batch_part(batch, list(self._rows))
         self._size = end
 
     def _widen(self, capacity: int) -> None:

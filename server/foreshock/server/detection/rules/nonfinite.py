@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.server.detection.context import MODEL_PREFIXES
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
 from foreshock.wire.messages import Claim, Severity
 
@@ -18,7 +19,6 @@ LOSS_ADVICE = (
 )
 SIGNAL_ADVICE = "Look at the layer named first: what it feeds turns non-finite after it."
 # What the model computes; the canary's rank and lead are derived from these
-WATCHED_PREFIXES = ("layer_", "composite_", "log_composite_", "log_gain_", "stream_", "canary_embedding_")
 WATCHED = frozenset({"grad_norm", "canary_gain", "canary_grad_norm", "headroom_bits"})
 GRADIENTS = frozenset({"grad_norm", "canary_grad_norm"})
 
@@ -69,7 +69,7 @@ class Nonfinite:
         skipped = sample.scalar("step_skipped") == 1
         for place in np.flatnonzero(sample.present & ~finite).tolist():
             series = sample.columns.series[place]
-            if series not in WATCHED and not series.startswith(WATCHED_PREFIXES):
+            if series not in WATCHED and not series.startswith(MODEL_PREFIXES):
                 continue
             if skipped and series in GRADIENTS:
                 continue
