@@ -105,6 +105,28 @@ def test_the_first_lines_say_if_a_run_is_safe(visit: Any, run_id: str, level: st
     assert words in page.inner_text("#health-sentence")
 
 
+@pytest.mark.parametrize(
+    ("run_id", "layers", "num_lost", "words"),
+    [
+        ("half-seen", True, 70, "No open alerts in what was seen (30 of 100 steps)."),
+        ("no-layers", False, 0, "No open alerts in what was seen (no mixing layers measured)."),
+        ("half-bare", False, 70, "No open alerts in what was seen (30 of 100 steps; no mixing layers measured)."),
+    ],
+)
+def test_a_run_that_was_not_seen_whole_is_not_called_safe(
+    visit: Any, observatory: Any, run_id: str, layers: bool, num_lost: int, words: str
+) -> None:
+    trainer = observatory.trainer(run_id, "mhc", 5, total=100, layers=layers).train(20)
+    if num_lost:
+        trainer.lose(num_lost)
+    trainer.train(80 - num_lost).end()
+    page = visit.open(f"/runs/{run_id}")
+    page.wait_for_function("(words) => document.querySelector('#health').innerText.includes(words)", arg=words)
+    assert page.get_attribute("#health", "data-level") == "partial"
+    visit.open("/")
+    page.wait_for_selector(f'[data-key="{run_id}"] .mark[data-level="partial"]')
+
+
 def test_a_run_grows_on_the_page_without_a_reload_and_keeps_its_zoom(visit: Any, observatory: Any) -> None:
     trainer = observatory.trainer("grows", "mhc", 7).train(60)
     page = visit.open("/runs/grows")

@@ -1,6 +1,7 @@
 // The page of all runs.
 
 import { get } from "./api.js";
+import { gapsOf } from "./coverage.js";
 import { byId, element, reconcile, setText } from "./element.js";
 import { ago, bits, gain, number, ruleName, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
@@ -10,12 +11,13 @@ import { View } from "./view.js";
 import { levelOf, summaryOf } from "./summary.js";
 
 const PAGE = 50;
-const SIGNS = { safe: "✓", watch: "!", risk: "!", dead: "✕", unknown: "…" };
+const SIGNS = { safe: "✓", watch: "!", risk: "!", dead: "✕", partial: "–", unknown: "…" };
 const LEVELS = {
   safe: "safe",
   watch: "to be watched",
   risk: "at risk",
   dead: "diverged or crashed",
+  partial: "no open alerts in what was seen",
   unknown: "no data yet",
 };
 
@@ -25,7 +27,8 @@ let shown = PAGE;
 
 function mark(run) {
   const level = levelOf(run);
-  const words = LEVELS[level];
+  const gaps = level === "partial" ? ` (${gapsOf(run).join("; ")})` : "";
+  const words = LEVELS[level] + gaps;
   const attributes = { class: "mark", "data-level": level, role: "img", "aria-label": words, title: words };
   return element("span", attributes, SIGNS[level]);
 }
