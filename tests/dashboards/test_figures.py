@@ -102,6 +102,17 @@ def test_the_map_centres_on_one_and_says_real_values_beside_its_colours() -> Non
     assert any("layer 2" in note["text"] for note in figure["layout"]["annotations"])
 
 
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_figures_say_how_a_gain_came_from_its_tokens(reduction: str) -> None:
+    name = f"layer_amax_forward_{reduction}"
+    told = gain_map(Recording(layers(name, [[1.0], [1.9]])), Window(), series=name)["layout"]["meta"][
+        "reading"
+    ]
+    assert f"1.9\N{MULTIPLICATION SIGN}, {reduction} over tokens at step 0" in told
+    seeds = COMPARE_FIGURES["seeds"]([group("hc", [[1.0, 2.0]])], f"composite_amax_forward_{reduction}")
+    assert f"Each value is the {reduction} over tokens." in seeds["layout"]["meta"]["reading"]
+
+
 def test_the_map_keeps_its_colours_when_it_is_zoomed() -> None:
     gains = np.ones((3, 400))
     gains[0, 390] = 90.0

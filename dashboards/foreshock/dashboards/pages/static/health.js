@@ -143,7 +143,7 @@ function movement(values) {
   const parts = [];
   if (layer) {
     const inside = layer.value >= LAYER_BAND[0] && layer.value <= LAYER_BAND[1];
-    const moves = `Layer ${layer.layer} moves most: its gain is ${gain(layer.value)}.`;
+    const moves = `Layer ${layer.layer} moves most: its gain, mean over tokens, is ${gain(layer.value)}.`;
     parts.push(inside ? "Every layer is within 0.9× to 1.1×." : moves);
   }
   if (composite) {

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { gapsOf } from "./coverage.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, bits, gain, number, ruleName, whole } from "./format.js";
+import { ago, bits, gain, number, ruleName, visible, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { gainClass, headroomClass } from "./health.js";
@@ -34,7 +34,10 @@ function mark(run) {
 }
 
 function nameCell(run) {
-  const under = [run.project, run.group, ...(run.tags ?? [])].filter(Boolean).join(" · ");
+  const name = run.name || run.run_id;
+  // Runs that nobody named have one name, so only the id tells them apart.
+  const id = name === run.run_id ? null : run.run_id;
+  const under = [run.project, run.group, ...(run.tags ?? []), id].filter(Boolean).map(visible).join(" · ");
   return element(
     "td",
     { class: "whole" },
@@ -45,7 +48,7 @@ function nameCell(run) {
       element(
         "span",
         {},
-        element("a", { href: `/runs/${encodeURIComponent(run.run_id)}`, title: run.name }, run.name || run.run_id),
+        element("a", { href: `/runs/${encodeURIComponent(run.run_id)}`, title: name }, visible(name)),
         element("span", { class: "sub" }, under),
       ),
     ),
