@@ -132,6 +132,7 @@ function groupRow({ key, run, repeats }) {
     element("td", { "data-label": "Run" }, link, id),
     element("td", { class: "num", "data-label": "Seed" }, run.seed === null || run.seed === undefined ? "–" : String(run.seed)),
     element("td", { "data-label": "State" }, element("span", { class: "badge", "data-state": run.state }, run.state)),
+    element("td", { class: "num", "data-label": "Steps" }, whole(run.last_step + 1)),
     element("td", { class: `num ${isBroken ? "off" : ""}`, "data-label": "Final loss" }, number(loss)),
     element("td", { class: "num", "data-label": "Peak gain, mean over tokens" }, peak === null ? "–" : gain(Math.exp(peak))),
   );
