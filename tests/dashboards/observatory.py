@@ -20,6 +20,7 @@ from foreshock.wire import (
     Event,
     Layout,
     Record,
+    Tombstone,
     encode_body,
     encode_record,
     make_batch,
@@ -101,6 +102,7 @@ class Trainer:
         dies_at: int | None = None,
         name: str | None = None,
         tags: tuple[str, ...] = (),
+        layers: bool = True,
     ) -> None:
         self._http = observatory.http
         self.run_id = run_id
@@ -108,7 +110,7 @@ class Trainer:
         self._next_step = 0
         self._started = time.time() - 60
         slope = 0.0042 * (1 + 0.15 * (1 - seed)) if connection == "hc" else 0.0
-        self._signals = signals(seed, total, slope=slope, dies_at=dies_at)
+        self._signals = signals(seed, total, slope=slope, dies_at=dies_at, layers=layers)
         config = {"connection": connection, "num_streams": 4, "precision": "fp16", "note": HOSTILE}
         declaration = {
             "run_id": run_id,
@@ -124,17 +126,24 @@ class Trainer:
             "started_at": self._started,
         }
         self._http.post("/api/v1/runs", json=declaration).raise_for_status()
-        self._send(
-            Layout(self._take(), 0, "step", tuple(self._signals.each_step)),
-            Layout(self._take(), 1, "composite", tuple(self._signals.composite)),
-        )
+        self._send(Layout(self._take(), 0, "step", tuple(self._signals.each_step)))
+        if self._signals.composite:
+            self._send(Layout(self._take(), 1, "composite", tuple(self._signals.composite)))
 
     def train(self, num_steps: int) -> "Trainer":
         """Sends the next steps, slow streams first, as the probe does."""
         steps = np.arange(self._next_step, self._next_step + num_steps)
         slow = steps[steps % COMPOSITE_EVERY == 0]
-        records = [self._batch(1, slow, self._signals.composite)] if len(slow) else []
+        has_slow = len(slow) > 0 and bool(self._signals.composite)
+        records = [self._batch(1, slow, self._signals.composite)] if has_slow else []
         self._send(*records, self._batch(0, steps, self._signals.each_step))
+        self._next_step += num_steps
+        return self
+
+    def lose(self, num_steps: int) -> "Trainer":
+        """Trains on, while the spool is full: what these steps measured never arrives."""
+        sequence = self._take()
+        self._send(Tombstone(sequence, sequence, num_steps, "the spool was full"))
         self._next_step += num_steps
         return self
 

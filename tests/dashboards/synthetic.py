@@ -19,8 +19,13 @@ class Signals:
     composite: dict[str, Array]
 
 
-def signals(seed: int, total: int, *, slope: float, dies_at: int | None = None) -> Signals:
-    """A run whose gains grow by `slope` a step, layer 0 first; from `dies_at` on nothing is finite."""
+def signals(
+    seed: int, total: int, *, slope: float, dies_at: int | None = None, layers: bool = True
+) -> Signals:
+    """A run whose gains grow by `slope` a step, layer 0 first; from `dies_at` on nothing is finite.
+
+    Without `layers` the model has no mixing: what a plain transformer sends.
+    """
     random = np.random.default_rng(seed)
     steps = np.arange(total)
     gains, backward = _gains(random, steps, slope)
@@ -47,6 +52,9 @@ def signals(seed: int, total: int, *, slope: float, dies_at: int | None = None) 
         **_columns("composite_amax_backward_mean", suffix),
         **_columns("composite_amax_backward_max", 1.3 * suffix),
     }
+    if not layers:
+        each_step = {name: values for name, values in each_step.items() if not name.startswith("layer_")}
+        composite = {}
     for columns in (each_step, composite):
         for name, values in columns.items():
             if dies_at is not None and name not in ("learning_rate", "step_seconds"):

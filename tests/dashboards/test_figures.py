@@ -102,6 +102,17 @@ def test_the_map_centres_on_one_and_says_real_values_beside_its_colours() -> Non
     assert any("layer 2" in note["text"] for note in figure["layout"]["annotations"])
 
 
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_figures_say_how_a_gain_came_from_its_tokens(reduction: str) -> None:
+    name = f"layer_amax_forward_{reduction}"
+    told = gain_map(Recording(layers(name, [[1.0], [1.9]])), Window(), series=name)["layout"]["meta"][
+        "reading"
+    ]
+    assert f"1.9\N{MULTIPLICATION SIGN}, {reduction} over tokens at step 0" in told
+    seeds = COMPARE_FIGURES["seeds"]([group("hc", [[1.0, 2.0]])], f"composite_amax_forward_{reduction}")
+    assert f"Each value is the {reduction} over tokens." in seeds["layout"]["meta"]["reading"]
+
+
 def test_the_map_keeps_its_colours_when_it_is_zoomed() -> None:
     gains = np.ones((3, 400))
     gains[0, 390] = 90.0
@@ -185,11 +196,26 @@ def test_groups_have_colours_of_their_own_and_log_signals_a_log_axis() -> None:
 
 
 def test_timelines_stand_one_above_the_other_with_an_alert_where_it_fired() -> None:
-    figure = COMPARE_FIGURES["timelines"]({"hc <i>": [ALERT], "mhc": []}, {"hc <i>": 90, "mhc": 100})
+    figure = COMPARE_FIGURES["timelines"]({"hc <i>": [ALERT], "mhc": []}, {"hc <i>": 99, "mhc": 100})
     (critical,) = traces(figure, "critical")
     assert (critical["x"], critical["y"]) == ([48], [0])
     assert figure["layout"]["annotations"][0]["text"] == "hc &lt;i&gt;"
-    assert figure["layout"]["meta"]["reading"] == "1 of 2 runs had a critical alert."
+    assert figure["layout"]["meta"]["reading"] == "1 of 2 runs had a critical stability alert."
+
+
+def test_timelines_count_lost_contact_apart_from_stability() -> None:
+    silent = AlertMark("heartbeat_lost", "critical", "firing", "heartbeat", 90, 90, None, "Nothing came.")
+    runs = {"unstable": [ALERT], "silent": [silent], "both": [ALERT, silent], "calm": []}
+    told = COMPARE_FIGURES["timelines"](runs)["layout"]["meta"]["reading"]
+    assert told == "2 of 4 runs had a critical stability alert; contact was lost with 2."
+
+
+def test_timelines_tell_that_runs_are_not_equally_long() -> None:
+    runs: dict[str, list[AlertMark]] = {"a": [], "b": [], "c": []}
+    told = COMPARE_FIGURES["timelines"](runs, {"a": 35, "b": 92, "c": 199})["layout"]["meta"]["reading"]
+    assert "Lengths differ, 36 to 200 steps; 2 of 3 are shorter than the longest." in told
+    alike = COMPARE_FIGURES["timelines"](runs, {"a": 199, "b": 198, "c": 199})["layout"]["meta"]["reading"]
+    assert "Lengths" not in alike
 
 
 @given(st.floats(-30, 30), st.floats(0.001, 40))

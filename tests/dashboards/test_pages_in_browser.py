@@ -105,6 +105,60 @@ def test_the_first_lines_say_if_a_run_is_safe(visit: Any, run_id: str, level: st
     assert words in page.inner_text("#health-sentence")
 
 
+def test_runs_that_nobody_named_are_told_apart_by_their_ids(visit: Any, observatory: Any) -> None:
+    for run_id in ("unnamed-1f", "unnamed-2e"):
+        observatory.trainer(run_id, "bare", 1, name="run", tags=("\u200b\u2060",)).train(20).end()
+    page = visit.open("/?q=unnamed")
+    page.wait_for_selector('[data-key="unnamed-2e"]')
+    for run_id in ("unnamed-1f", "unnamed-2e"):
+        told = page.inner_text(f'[data-key="{run_id}"] .sub')
+        assert run_id in told and "(invisible: U+200B U+2060)" in told
+    visit.open("/runs/unnamed-1f")
+    page.wait_for_selector("#facts .badge")
+    assert "unnamed-1f" in page.inner_text("#facts") and "#(invisible: U+200B" in page.inner_text("#facts")
+    visit.open("/compare?project=depth&group_by=group")
+    page.wait_for_selector('#groups [data-key="bare/unnamed-1f"]')
+    assert "unnamed-1f" in page.inner_text('#groups [data-key="bare/unnamed-1f"]')
+
+
+def test_the_pages_say_that_a_gain_is_a_mean_over_tokens(visit: Any) -> None:
+    page = visit.open("/runs/hc-0")
+    page.wait_for_selector("#depth:not([hidden])")
+    for place in ("#depth", "#vitals", "#health-sentence"):
+        assert "mean over tokens" in page.inner_text(place)
+    visit.open("/compare")
+    assert "mean over tokens" in page.text_content("#groups thead")
+
+
+@pytest.mark.parametrize("visit", [SMALL], indirect=True)
+def test_the_list_is_scanned_on_a_small_screen(visit: Any) -> None:
+    page = visit.open("/?q=mhc-")
+    page.wait_for_selector('[data-key="mhc-1"]')
+    assert page.query_selector('[data-key="mhc-1"]').bounding_box()["height"] < 160
+
+
+@pytest.mark.parametrize(
+    ("run_id", "layers", "num_lost", "words"),
+    [
+        ("half-seen", True, 70, "No open alerts in what was seen (30 of 100 steps)."),
+        ("no-layers", False, 0, "No open alerts in what was seen (no mixing layers measured)."),
+        ("half-bare", False, 70, "what was seen (30 of 100 steps; no mixing layers measured)."),
+    ],
+)
+def test_a_run_that_was_not_seen_whole_is_not_called_safe(
+    visit: Any, observatory: Any, run_id: str, layers: bool, num_lost: int, words: str
+) -> None:
+    trainer = observatory.trainer(run_id, "mhc", 5, total=100, layers=layers).train(20)
+    if num_lost:
+        trainer.lose(num_lost)
+    trainer.train(80 - num_lost).end()
+    page = visit.open(f"/runs/{run_id}")
+    page.wait_for_selector('#health[data-level="partial"]')
+    assert words in page.inner_text("#health-sentence")
+    visit.open("/")
+    page.wait_for_selector(f'[data-key="{run_id}"] .mark[data-level="partial"]')
+
+
 def test_a_run_grows_on_the_page_without_a_reload_and_keeps_its_zoom(visit: Any, observatory: Any) -> None:
     trainer = observatory.trainer("grows", "mhc", 7).train(60)
     page = visit.open("/runs/grows")

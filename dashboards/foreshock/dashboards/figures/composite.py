@@ -101,7 +101,8 @@ def _reading(means: list[Worst]) -> str:
     top = max(means, key=lambda one: float(one.values[latest[one.series]]))
     at = latest[top.series]
     way = "backward" if "backward" in top.series else "forward"
-    text = f"Worst layer {top.layers[at]}, {way}: {gain(float(top.values[at]))} at step {top.steps[at]:,}"
+    value = gain(float(top.values[at]))
+    text = f"Worst layer {top.layers[at]}, {way}: {value}, mean over tokens, at step {top.steps[at]:,}"
     since = _above_since(top)
     text += told_since(top.steps, kinds_of_values(top.values))
     return f"{text}; over {EXIT_THRESHOLD:g} since step {since:,}." if since is not None else f"{text}."

@@ -53,5 +53,5 @@ def _tell(drawing: Drawing, maps: dict[str, LayerMap]) -> None:
         worst = int(finite.argmax())
         told = f"{way} {gain(float(values[worst]))} at layer {worst}"
         parts.append(told if not broken else f"{way} not finite at {broken} layers")
-    drawing.reading = f"Largest now: {', '.join(parts)}."
+    drawing.reading = f"Largest now, mean over tokens: {', '.join(parts)}."
     drawing.table = depth_table(newest)

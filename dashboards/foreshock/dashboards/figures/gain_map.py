@@ -18,7 +18,7 @@ from foreshock.dashboards.figures.frame import (
     step_axis,
 )
 from foreshock.dashboards.figures.marks import alert_lines, visible
-from foreshock.dashboards.figures.numbers import finite, gain, plain, steps, words
+from foreshock.dashboards.figures.numbers import finite, gain, over_tokens, plain, steps, words
 from foreshock.dashboards.figures.palette import DIVERGING, SEQUENTIAL, role
 from foreshock.dashboards.figures.scale import label, ticks
 from foreshock.wire import Signal, parse_column
@@ -73,7 +73,8 @@ def extreme(values: LayerMap, scale: Scale) -> FloatArray:
 
 def gain_map(reader: RunReader, window: Window, *, series: str = DEFAULT_SERIES) -> Figure:
     """Any per-layer series as a heat map of layers by steps; the worst layer is pointed at."""
-    signal = parse_column(series).signal
+    column = parse_column(series)
+    signal = column.signal
     scale = scale_of(signal)
     drawing = Drawing(signal.description if signal else plain(series), _EMPTY)
     found = reader.layer_map(series, bounded(window, MAX_COLUMNS))
@@ -84,7 +85,7 @@ def gain_map(reader: RunReader, window: Window, *, series: str = DEFAULT_SERIES)
         values = extreme(found, scale)
         drawing.traces.append(_heat(found, values, scale, reach))
         drawing.traces += _broken(found, values)
-        _point_at_worst(drawing, found, values, scale)
+        _point_at_worst(drawing, found, values, scale, over_tokens(column.reduction))
         drawing.table = _table(found, values)
         drawing.shapes += [
             line | {"layer": "above"} for line in alert_lines(visible(reader.alerts(), window))
@@ -177,7 +178,9 @@ def _distance(values: FloatArray, scale: Scale) -> FloatArray:
     return np.abs(heights) if scale.centred else heights
 
 
-def _point_at_worst(drawing: Drawing, found: LayerMap, values: FloatArray, scale: Scale) -> None:
+def _point_at_worst(
+    drawing: Drawing, found: LayerMap, values: FloatArray, scale: Scale, of_tokens: str
+) -> None:
     """Marks the layer that is farthest from health in the last column that has finite values."""
     distance = np.where(np.isfinite(values), _distance(values, scale), -np.inf)
     columns = np.flatnonzero(np.isfinite(distance).any(axis=0))
@@ -189,7 +192,7 @@ def _point_at_worst(drawing: Drawing, found: LayerMap, values: FloatArray, scale
     value, step = float(values[worst, last]), int(found.first_step[last])
     text = gain(value) if scale.centred and scale.log else words(value)
     broken = "; grey cells are not finite" if not np.isfinite(values).all() else ""
-    drawing.reading = f"Layer {worst} is farthest from health: {text} at step {step:,}{broken}."
+    drawing.reading = f"Layer {worst} is farthest from health: {text}{of_tokens} at step {step:,}{broken}."
     drawing.shapes.append(_outline(worst))
     drawing.annotations.append(_name(worst))
 

@@ -45,6 +45,11 @@ def gain(value: float) -> str:
     return f"{words(value)}\N{MULTIPLICATION SIGN}"
 
 
+def over_tokens(reduction: str | None) -> str:
+    """How a value came from its tokens, as words after it: mean and maximum of one step differ."""
+    return "" if reduction is None else f", {reduction} over tokens"
+
+
 def plain(text: str, limit: int = 80) -> str:
     """Text that plotly draws as it stands: its subset of HTML is escaped, long text is cut."""
     cut = text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -9,7 +9,7 @@ from foreshock.dashboards.figures.line import outline
 from foreshock.dashboards.figures.numbers import finite, plain, positive, steps, words
 from foreshock.dashboards.figures.palette import GROUPS, role
 from foreshock.dashboards.figures.scale import log_axis
-from foreshock.wire import UnknownSignalError, parse_column
+from foreshock.wire import Column, UnknownSignalError, parse_column
 from foreshock.wire.readings import FloatArray, GroupSeries, IntArray, SeedSeries
 
 _MAX_STEPS = 500
@@ -22,7 +22,7 @@ def seeds(groups: list[GroupSeries], column: str) -> Figure:
     for index, group in enumerate(groups):
         drawing.traces += _draw(_thinned(group), GROUPS[index % len(GROUPS)], log=log)
     drawing.table = _table(groups)
-    drawing.reading = _reading(groups) or drawing.reading
+    drawing.reading = _reading(groups, column) or drawing.reading
     return drawing.figure(xaxis=step_axis(), yaxis=_value_axis(groups, column, log=log), yaxis9=mark_axis())
 
 
@@ -33,18 +33,19 @@ def _value_axis(groups: list[GroupSeries], column: str, *, log: bool) -> dict[st
 
 
 def _is_log(column: str) -> bool:
-    try:
-        signal = parse_column(column).signal
-    except UnknownSignalError:
-        return False
+    signal = _parsed(column).signal
     return signal is not None and signal.log_scale
 
 
-def _unit(column: str) -> str:
+def _parsed(column: str) -> Column:
     try:
-        signal = parse_column(column).signal
+        return parse_column(column)
     except UnknownSignalError:
-        return ""
+        return Column(column, None, None, None)
+
+
+def _unit(column: str) -> str:
+    signal = _parsed(column).signal
     return signal.unit if signal is not None and signal.unit != "1" else ""
 
 
@@ -173,7 +174,7 @@ def _table(groups: list[GroupSeries]) -> Table:
     return Table(("group", "run", "seed", "last finite value", "at step"), tuple(rows))
 
 
-def _reading(groups: list[GroupSeries]) -> str:
+def _reading(groups: list[GroupSeries], column: str) -> str:
     parts = []
     for group in groups:
         dead = sum(end_of(seed.values, group.first_step) is not None for seed in group.seeds)
@@ -183,4 +184,9 @@ def _reading(groups: list[GroupSeries]) -> str:
             parts.append(
                 f"{told}, {dead} of {len(group.seeds)} seeds end before the last step" if dead else told
             )
-    return "; ".join(parts) + "." if parts else ""
+    return "; ".join(parts) + f".{_tokens(column)}" if parts else ""
+
+
+def _tokens(column: str) -> str:
+    reduction = _parsed(column).reduction
+    return "" if reduction is None else f" Each value is the {reduction} over tokens."

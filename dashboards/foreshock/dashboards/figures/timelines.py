@@ -11,6 +11,8 @@ from foreshock.wire.readings import AlertMark
 
 MAX_RUNS = 60
 MAX_ALERTS_PER_RUN = 50
+_CONTACT = "heartbeat_lost"
+_ALIKE = 0.95
 _ORDER = {"info": 0, "warning": 1, "critical": 2}
 
 
@@ -25,7 +27,8 @@ def timelines(runs: Mapping[str, Sequence[AlertMark]], last_steps: Mapping[str, 
         drawing.traces += _severity(names, runs, ends, severity)
     drawing.annotations += _names(names)
     drawing.table = _table(names, runs)
-    drawing.reading = _reading(names, runs) if names else drawing.reading
+    if names:
+        drawing.reading = _alerts_told(names, runs) + _lengths_told(names, last_steps or {})
     return drawing.figure(
         hovermode="closest",
         height=100 + 38 * len(names),
@@ -147,6 +150,21 @@ def _table(names: list[str], runs: Mapping[str, Sequence[AlertMark]]) -> Table:
     return Table(("run", "step", "severity", "rule", "state"), rows[:200])
 
 
-def _reading(names: list[str], runs: Mapping[str, Sequence[AlertMark]]) -> str:
-    warned = [name for name in names if any(alert.severity == "critical" for alert in runs[name])]
-    return f"{len(warned)} of {len(names)} runs had a critical alert."
+def _alerts_told(names: list[str], runs: Mapping[str, Sequence[AlertMark]]) -> str:
+    """Contact is counted apart: a silent machine says nothing of how stable its training was."""
+    critical = [{alert.rule for alert in runs[name] if alert.severity == "critical"} for name in names]
+    num_warned = sum(bool(rules - {_CONTACT}) for rules in critical)
+    num_silent = sum(any(alert.rule == _CONTACT for alert in runs[name]) for name in names)
+    told = f"{num_warned} of {len(names)} runs had a critical stability alert"
+    return f"{told}; contact was lost with {num_silent}." if num_silent else f"{told}."
+
+
+def _lengths_told(names: list[str], last_steps: Mapping[str, int]) -> str:
+    """Runs that did not train equally long are not compared at the same point, so it is said."""
+    lengths = [last_steps[name] + 1 for name in names if name in last_steps]
+    longest = max(lengths, default=0)
+    num_shorter = sum(length < _ALIKE * longest for length in lengths)
+    if not num_shorter:
+        return ""
+    span = f"{min(lengths):,} to {longest:,} steps"
+    return f" Lengths differ, {span}; {num_shorter} of {len(lengths)} are shorter than the longest."

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { gain, number, ruleName, toNumber, whole } from "./format.js";
+import { gain, number, ruleName, toNumber, visible, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { View } from "./view.js";
@@ -119,25 +119,29 @@ function showTests(tests) {
   byId("no-tests").replaceChildren(element("strong", {}, "Nothing to test yet"), words);
 }
 
-function groupRow({ key, run }) {
+function groupRow({ key, run, repeats }) {
   const peak = toNumber(run.log_peak_gain);
   const loss = toNumber(run.final_loss);
   const isBroken = loss !== null && !Number.isFinite(loss);
-  const link = element("a", { href: `/runs/${encodeURIComponent(run.run_id)}` }, run.name || run.run_id);
+  const link = element("a", { href: `/runs/${encodeURIComponent(run.run_id)}` }, visible(run.name || run.run_id));
+  const id = repeats ? element("span", { class: "sub" }, run.run_id) : null;
   return element(
     "tr",
     {},
     element("td", { "data-label": "Group" }, key),
-    element("td", { "data-label": "Run" }, link),
+    element("td", { "data-label": "Run" }, link, id),
     element("td", { class: "num", "data-label": "Seed" }, run.seed === null || run.seed === undefined ? "–" : String(run.seed)),
     element("td", { "data-label": "State" }, element("span", { class: "badge", "data-state": run.state }, run.state)),
+    element("td", { class: "num", "data-label": "Steps" }, whole(run.last_step + 1)),
     element("td", { class: `num ${isBroken ? "off" : ""}`, "data-label": "Final loss" }, number(loss)),
-    element("td", { class: "num", "data-label": "Peak gain" }, peak === null ? "–" : gain(Math.exp(peak))),
+    element("td", { class: "num", "data-label": "Peak gain, mean over tokens" }, peak === null ? "–" : gain(Math.exp(peak))),
   );
 }
 
 function showGroups(groups) {
-  const rows = groups.flatMap((group) => group.runs.map((run) => ({ key: group.key, run })));
+  const names = groups.flatMap((group) => group.runs.map((run) => run.name));
+  const repeats = (name) => names.indexOf(name) !== names.lastIndexOf(name);
+  const rows = groups.flatMap((group) => group.runs.map((run) => ({ key: group.key, run, repeats: repeats(run.name) })));
   reconcile(byId("groups").tBodies[0], rows, ({ key, run }) => `${key}/${run.run_id}`, groupRow);
   byId("groups").hidden = rows.length === 0;
   byId("no-runs").hidden = rows.length > 0;

@@ -54,6 +54,14 @@ export function ago(time) {
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
+// A name or tag of nothing but invisible characters is told by their code points.
+export function visible(text) {
+  const given = String(text);
+  if (given === "" || given.replace(/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/gu, "") !== "") return given;
+  const points = [...given].map((one) => `U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
+  return `(invisible: ${points.slice(0, 4).join(" ")}${points.length > 4 ? " …" : ""})`;
+}
+
 // The rules of the documents by the names people know them by; any other rule by its own.
 const RULES = {
   exit_amax: "Exit: Amax keeps rising",

@@ -1,23 +1,25 @@
 // What a run is: its name, its facts, its configuration.
 
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, whole } from "./format.js";
+import { ago, visible, whole } from "./format.js";
 
 export function showHead(run) {
-  document.title = `${run.name || run.run_id} · foreshock`;
-  setText(byId("name"), run.name || run.run_id);
-  setText(byId("project"), run.project);
+  const name = visible(run.name || run.run_id);
+  document.title = `${name} · foreshock`;
+  setText(byId("name"), name);
+  setText(byId("project"), visible(run.project));
   byId("project").href = `/?project=${encodeURIComponent(run.project)}`;
   const config = run.config ?? {};
   const facts = [
     element("span", { class: "badge", "data-state": run.state }, run.state),
+    fact("run", run.run_id),
     fact("seed", run.seed),
     fact("group", run.group),
     fact("connection", config.connection),
     fact("streams", config.num_streams),
     fact("precision", config.precision),
     fact("learning rate", config.learning_rate),
-    ...(run.tags ?? []).map((tag) => element("span", {}, `#${tag}`)),
+    ...(run.tags ?? []).map((tag) => element("span", {}, `#${visible(tag)}`)),
     element("span", {}, `heard ${ago(run.heartbeat_at)}`),
     lostFrames(run),
   ];
@@ -32,7 +34,7 @@ function lostFrames(run) {
 
 function fact(name, value) {
   if (value === null || value === undefined || value === "" || typeof value === "object") return null;
-  return element("span", {}, `${name} `, element("b", {}, String(value)));
+  return element("span", {}, `${name} `, element("b", {}, visible(value)));
 }
 
 function flatten(value, prefix, rows) {

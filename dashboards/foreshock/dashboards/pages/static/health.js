@@ -1,5 +1,6 @@
 // Reads a run's health from what the collector tells: values, alerts, state.
 
+import { gapsOf } from "./coverage.js";
 import { gain, number, ruleName, toNumber, whole } from "./format.js";
 
 export const EXIT_GAIN = 10;
@@ -123,9 +124,15 @@ function calm(run, open, values) {
   if (composite && gainClass(composite.value)) uneasy.push("The composite gain has left its healthy band (0.6 to 1.6).");
   if (headroom !== null && headroom < LOW_HEADROOM) uneasy.push(`Only ${number(headroom)} bits of headroom are left.`);
   const ended = run.state === "finished" ? `Finished at step ${whole(run.last_step)}. ` : "";
+  const gaps = gapsOf(run, layerGains(values).length > 0);
+  const seen = gaps.length ? `Seen: ${gaps.join("; ")}. ` : "";
   if (uneasy.length) {
-    const sentence = `${ended}${uneasy.join(" ")} ${movement(values)}`.trim();
+    const sentence = `${ended}${uneasy.join(" ")} ${seen}${movement(values)}`.trim();
     return { level: "watch", sign: "!", word: "Watch", sentence };
+  }
+  if (gaps.length) {
+    const sentence = `${ended}No open alerts in what was seen (${gaps.join("; ")}). ${movement(values)}`.trim();
+    return { level: "partial", sign: "–", word: "Seen in part", sentence };
   }
   return { level: "safe", sign: "✓", word: "Safe", sentence: `${ended}No open alerts. ${movement(values)}`.trim() };
 }
@@ -136,7 +143,7 @@ function movement(values) {
   const parts = [];
   if (layer) {
     const inside = layer.value >= LAYER_BAND[0] && layer.value <= LAYER_BAND[1];
-    const moves = `Layer ${layer.layer} moves most: its gain is ${gain(layer.value)}.`;
+    const moves = `Layer ${layer.layer} moves most: its gain, mean over tokens, is ${gain(layer.value)}.`;
     parts.push(inside ? "Every layer is within 0.9× to 1.1×." : moves);
   }
   if (composite) {

@@ -1,8 +1,9 @@
 // The page of all runs.
 
 import { get } from "./api.js";
+import { gapsOf } from "./coverage.js";
 import { byId, element, reconcile, setText } from "./element.js";
-import { ago, bits, gain, number, ruleName, whole } from "./format.js";
+import { ago, bits, gain, number, ruleName, visible, whole } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { gainClass, headroomClass } from "./health.js";
@@ -10,12 +11,13 @@ import { View } from "./view.js";
 import { levelOf, summaryOf } from "./summary.js";
 
 const PAGE = 50;
-const SIGNS = { safe: "✓", watch: "!", risk: "!", dead: "✕", unknown: "…" };
+const SIGNS = { safe: "✓", watch: "!", risk: "!", dead: "✕", partial: "–", unknown: "…" };
 const LEVELS = {
   safe: "safe",
   watch: "to be watched",
   risk: "at risk",
   dead: "diverged or crashed",
+  partial: "no open alerts in what was seen",
   unknown: "no data yet",
 };
 
@@ -25,13 +27,17 @@ let shown = PAGE;
 
 function mark(run) {
   const level = levelOf(run);
-  const words = LEVELS[level];
+  const gaps = level === "partial" ? ` (${gapsOf(run).join("; ")})` : "";
+  const words = LEVELS[level] + gaps;
   const attributes = { class: "mark", "data-level": level, role: "img", "aria-label": words, title: words };
   return element("span", attributes, SIGNS[level]);
 }
 
 function nameCell(run) {
-  const under = [run.project, run.group, ...(run.tags ?? [])].filter(Boolean).join(" · ");
+  const name = run.name || run.run_id;
+  // Runs that nobody named have one name, so only the id tells them apart.
+  const id = name === run.run_id ? null : run.run_id;
+  const under = [run.project, run.group, ...(run.tags ?? []), id].filter(Boolean).map(visible).join(" · ");
   return element(
     "td",
     { class: "whole" },
@@ -42,7 +48,7 @@ function nameCell(run) {
       element(
         "span",
         {},
-        element("a", { href: `/runs/${encodeURIComponent(run.run_id)}`, title: run.name }, run.name || run.run_id),
+        element("a", { href: `/runs/${encodeURIComponent(run.run_id)}`, title: name }, visible(name)),
         element("span", { class: "sub" }, under),
       ),
     ),

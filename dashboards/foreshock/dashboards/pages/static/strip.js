@@ -28,5 +28,5 @@ export function drawStrip(figure, layers) {
   setText(left, "layer 0");
   setText(right, `layer ${layers.at(-1).layer}`);
   const told = Number.isFinite(worst.value) ? `farthest from 1 is layer ${worst.layer}, ${gain(worst.value)}` : "not finite";
-  setText(figure.querySelector("figcaption"), `Gain by layer, now: ${told}`);
+  setText(figure.querySelector("figcaption"), `Gain by layer, now, mean over tokens: ${told}`);
 }

@@ -1,5 +1,6 @@
 // What a list shows of a run: the judge's summary, read tolerantly, for a run may not be judged yet.
 
+import { gapsOf } from "./coverage.js";
 import { toNumber } from "./format.js";
 import { gainClass, headroomClass } from "./health.js";
 
@@ -29,5 +30,6 @@ export function levelOf(run) {
   if (isCritical || (numFiring > 0 && wasCritical) || gainClass(worstGain) === "off") return "risk";
   if (numFiring > 0 || run.state === "lost") return "watch";
   if (gainClass(worstGain) === "uneasy" || headroomClass(headroom) === "uneasy") return "watch";
-  return run.last_step < 0 ? "unknown" : "safe";
+  if (run.last_step < 0) return "unknown";
+  return gapsOf(run).length ? "partial" : "safe";
 }

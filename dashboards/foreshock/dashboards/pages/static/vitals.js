@@ -41,7 +41,7 @@ function compositeVital(composite) {
 
 function layerVital(layer) {
   if (!layer || !Number.isFinite(layer.value)) return vital("Layer that moves most", "–");
-  return vital("Layer that moves most", `layer ${layer.layer}`, `gain ${gain(layer.value)}`);
+  return vital("Layer that moves most", `layer ${layer.layer}`, `gain ${gain(layer.value)}, mean over tokens`);
 }
 
 function gradientVital(values) {
