@@ -225,7 +225,7 @@ def test_nan_and_infinities_come_back_bit_for_bit(http: TestClient, writer: Writ
     assert loss["last"] == [1.0, "Infinity", -0.0] and loss["nonfinite"] == [0, 1, 0]
     assert grad_norm["first"] == ["NaN", "-Infinity", float(np.float32(1e-45))]
     assert grad_norm["min"] == ["NaN", "-Infinity", float(np.float32(1e-45))]
-    assert grad_norm["mean"][:2] == ["NaN", "NaN"]
+    assert grad_norm["mean"][:2] == ["NaN", "-Infinity"]
     latest = http.get("/api/v1/runs/run-1/latest").json()
     assert latest["step"] == 2 and latest["values"]["loss"] == 0.0
 
@@ -283,3 +283,32 @@ def test_a_body_that_would_unpack_to_too_much_is_refused_before_it_is_unpacked(w
     told = problem(writer.post(body), 413, "too-large")
     assert "3 records would unpack to" in told["detail"] and "fewer records" in told["detail"]
     assert writer.send(batches[0]).json()["next_sequence"] == 2
+
+
+@pytest.mark.parametrize("last_alert", [-1, 2**31, 2**64 - 1])
+def test_an_impossible_last_alert_is_refused_before_anything_is_stored(
+    http: TestClient, writer: Writer, problem: Problem, last_alert: int
+) -> None:
+    writer.start()
+    told = problem(writer.send(writer.batch([0], [1.0]), last_alert=last_alert), 400, "malformed")
+    assert str(last_alert) in told["detail"]
+    assert len(stored(http)) == 1
+    writer.next_sequence = 1
+    assert writer.send(writer.batch([0], [1.0]), last_alert=2**31 - 1).status_code == 200
+
+
+def test_a_changed_layout_names_the_first_difference(writer: Writer, problem: Problem) -> None:
+    writer.start("loss", "grad_norm")
+    told = problem(writer.send(writer.layout("loss", "my/own")), 422, "layout-changed")
+    assert "column 1 as 'my/own', but it was 'grad_norm'" in told["detail"]
+    writer.next_sequence = 1
+    told = problem(writer.send(writer.layout("loss", "grad_norm", stream="slow")), 422, "layout-changed")
+    assert "stream 'slow', but was stream 'step'" in told["detail"]
+
+
+def test_an_event_with_too_much_to_say_is_refused(http: TestClient, writer: Writer, problem: Problem) -> None:
+    writer.start()
+    told = problem(writer.send(writer.event("note", text="x" * 16_384)), 422, "invalid")
+    assert "at most 16384" in told["detail"]
+    writer.next_sequence = 1
+    assert writer.send(writer.event("note", text="x" * 16_000)).status_code == 200

@@ -55,7 +55,7 @@ def test_a_single_non_finite_value_survives_every_resolution(
     if np.isneginf(planted):
         assert np.isneginf(found.minimum).sum() == 1
     alone = (found.count == 1) & (found.nonfinite == 1)
-    assert np.isnan(found.mean[alone]).all()
+    np.testing.assert_equal(found.mean[alone], planted)
     assert (found.mean[~alone] == 1.0).all()
 
 
@@ -79,9 +79,10 @@ def test_buckets_agree_with_plain_python(steps: list[int], max_buckets: int, val
         np.testing.assert_equal(found.maximum[index], max(numbers, default=np.nan))
         np.testing.assert_equal(found.first[index], float(group[0][1]))
         np.testing.assert_equal(found.last[index], float(group[-1][1]))
-        np.testing.assert_allclose(
-            found.mean[index], np.mean(finite) if finite else np.nan, rtol=1e-9, atol=1e-30
-        )
+        mean = np.mean(finite) if finite else np.nan
+        if len(group) == 1:
+            mean = float(group[0][1])
+        np.testing.assert_allclose(found.mean[index], mean, rtol=1e-9, atol=1e-30)
 
 
 @given(first=st.integers(0, 10**9), span=st.integers(0, 10**9), max_buckets=st.integers(1, 5000))
@@ -110,3 +111,9 @@ def test_layers_are_reduced_together() -> None:
     found = extremes(values, np.array([0, 2]))
     np.testing.assert_equal(found.maximum, [[2.0, np.nan], [np.nan, 5.0]])
     np.testing.assert_equal(found.mean, [[1.5, np.nan], [np.nan, 5.0]])
+
+
+def test_a_lone_infinity_is_its_own_mean_and_among_others_it_is_left_out() -> None:
+    lone = bucketed([0, 1, 2], [np.inf, -np.inf, np.nan], 3)
+    assert lone.mean[:2].tolist() == [np.inf, -np.inf] and np.isnan(lone.mean[2])
+    assert bucketed([0, 1], [np.inf, 2.0], 1).mean.tolist() == [2.0]

@@ -41,6 +41,7 @@ def test_other_names_may_be_allowed(settings: Settings) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://127.0.0.1:9999"},
     ],
 )

@@ -51,6 +51,7 @@ class Collector:
             bell.ring,
             max_bodies=settings.max_waiting_appends,
             max_bytes=settings.max_waiting_bytes,
+            grace_seconds=settings.heartbeat_grace_seconds,
         )
         tracks = TrackCache(settings.cache_bytes)
         LiveRuns(database.engine, tracks, settings.max_live_runs, registry)

@@ -34,6 +34,12 @@ class UnknownRunError(ServerError):
     code, status, title = "unknown-run", 404, "No such run"
 
 
+class UnknownAttemptError(ServerError):
+    """Raised when a run has no attempt of that number."""
+
+    code, status, title = "unknown-attempt", 404, "No such attempt"
+
+
 class UnknownAlertError(ServerError):
     """Raised when a run has no alert of that number."""
 

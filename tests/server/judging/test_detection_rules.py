@@ -1,6 +1,7 @@
 """Each of the documents' rules: what it fires on, what it says, and what it keeps silent on."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -335,3 +336,35 @@ def test_an_overflow_after_the_runs_last_step_is_none():
     bits = 15.9 - 0.1 * np.arange(100)
     assert headroom_alerts(bits, total_steps=100) == []
     assert headroom_alerts(bits, total_steps=1000) != []
+
+
+# Words that must not contradict themselves
+
+
+def test_the_end_of_vanishing_does_not_say_that_little_is_left(traces):
+    def vanish(step, row):
+        for name in row:
+            if name.startswith("composite_smallest_sum"):
+                row[name] = 0.05 if step < 100 else 0.182
+
+    found = traces.judge(traces.Trace(changes=[vanish]))
+    reasons = {one.state: one.reason for one in found if one.subject == "composite"}
+    assert reasons["firing"].endswith("under 0.1: no more of the signal is left.")
+    assert reasons["resolved"].endswith("is 0.182 (mean over tokens), no longer under 0.1.")
+
+
+def test_a_loss_that_fails_alone_is_not_sent_to_another_alert(traces):
+    def fail(step, row):
+        if 50 <= step < 70:
+            row["loss"] = math.nan
+
+    found = [one for one in traces.judge(traces.Trace(changes=[fail])) if one.rule == "nonfinite"]
+    assert [(one.subject, one.state) for one in found] == [("loss", "firing"), ("loss", "resolved")]
+    assert {"No other signal" in one.advice and "other alert" not in one.advice for one in found} == {True}
+
+
+def test_the_time_bombs_numbers_are_of_one_basis(traces):
+    (alert,) = fired(traces.judge(traces.hc_dying(), total_steps=200), "time_bomb")
+    match = re.search(r"from ([\d.]+) to ([\d.]+), medians .* (\d+)% down", alert.reason)
+    before, after, percent = map(float, match.groups())
+    assert percent == pytest.approx(100 * (1 - after / before), abs=0.6)

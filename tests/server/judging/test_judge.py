@@ -3,7 +3,9 @@
 import itertools
 import math
 import threading
+import time
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from foreshock.server import judge as judge_module
 from foreshock.server.judge import Judge, JudgeSettings
 from foreshock.server.store import judgement
 from foreshock.server.store.schema import alert_transitions, alerts, detector_states, leases, outbox, runs
+from foreshock.wire import make_batch
 
 pytestmark = pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
@@ -356,6 +359,41 @@ def test_a_finished_run_is_never_lost(bench, writer):
     bench.clock.now += 1000
     bench.turns(2)
     assert bench.told() == []
+
+
+def timed(writer, step, when):
+    values = np.ones((1, 1), np.float32)
+    return make_batch(writer.take(), 0, np.array([step]), np.array([when]), values)
+
+
+def test_a_run_that_died_offline_and_is_synced_later_is_lost_without_an_alert(bench, writer):
+    writer.start("loss")
+    died_at = time.time() - 3600
+    writer.send(timed(writer, 7, died_at))
+    (run,) = bench.rows(runs)
+    assert run["state"] == "lost" and run["heartbeat_at"] == died_at
+    bench.clock.now = time.time() + 1000
+    bench.turns(3)
+    assert bench.told() == [] and bench.rows(detector_states)[0]["judged_step"] == 7
+    # A probe that reconnects sends what it had kept first, and lives as soon as something new comes
+    writer.send(timed(writer, 8, time.time()))
+    (run,) = bench.rows(runs)
+    assert run["state"] == "running" and run["heartbeat_at"] > died_at + 3000
+
+
+@pytest.mark.parametrize("old", [0.0, math.nan, 2e12])
+def test_a_clock_that_was_never_set_calls_nobody_lost(bench, writer, old):
+    writer.start("loss")
+    writer.send(timed(writer, 0, old))
+    assert bench.rows(runs)[0]["state"] == "running"
+
+
+def test_an_old_run_that_finished_is_finished(bench, writer):
+    writer.start("loss")
+    last = timed(writer, 7, time.time() - 3001)
+    ended = msgspec.structs.replace(writer.event("finished", step=7), time=time.time() - 3000)
+    writer.send(last, ended)
+    assert bench.rows(runs)[0]["state"] == "finished"
 
 
 # Groups

@@ -118,4 +118,26 @@ def test_identical_values_are_no_evidence():
     test = compare_variance("final_loss", np.zeros(3), np.zeros(3))
     assert not test.is_significant and test.effect == 1.0
     clear = compare_variance("final_loss", np.zeros(3), np.array([0.0, 1.0, 2.0]))
-    assert clear.is_significant and clear.effect == math.inf
+    assert clear.is_significant and clear.effect == pytest.approx(1 / 1e-8)
+
+
+@pytest.mark.parametrize("size", [3, 6])
+def test_a_group_without_a_spread_has_finite_numbers_and_says_so(size):
+    calm, wild = 1e-7 * np.arange(size), np.linspace(0, 2, size)
+    test = compare_variance("log_peak_gain", calm, wild)
+    assert test.is_significant and 0 < test.p_value < 0.05
+    assert all(map(math.isfinite, (test.effect, *test.interval))) and test.interval[0] > 1
+    assert "The constrained group has no spread measurable" in test.words and "inf" not in test.words
+    rounding = compare_variance("log_peak_gain", calm, 1e-6 * np.arange(size))
+    assert not rounding.is_significant and rounding.effect == 1.0 and rounding.interval == (1.0, 1.0)
+    assert "constrained and the baseline" in rounding.words
+
+
+def test_runs_that_ended_early_are_noted_with_their_lengths():
+    short = [
+        run("hc", i, peak, 2.5, state="lost", last_step=35 + 29 * i) for i, peak in enumerate((2.0, 5, 9))
+    ]
+    whole = [run("mhc", i, 0.08 + 0.005 * i, last_step=199) for i in range(3)]
+    verdict = judge_groups([*whole, *short, STRESS], "mhc", "hc")
+    (note,) = verdict.notes
+    assert note.startswith("3 of 3 hc runs ended early, after 36 to 94 of 200 steps (lost)")

@@ -152,6 +152,7 @@ def _facts(row: sa.RowMapping, group_by: str) -> list[RunFacts]:
             has_layers=bool(summary.get("has_layers")),
             is_stress=is_stress,
             first_critical_step=summary.get("first_critical_step"),
+            last_step=row["last_step"] if row["last_step"] >= 0 else None,
         )
         for key in (keys[:1] if is_stress else keys)
     ]

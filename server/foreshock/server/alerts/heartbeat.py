@@ -2,7 +2,9 @@
 
 Judged by the clock, apart from the log: the run's state turns to `lost` and an alert fires; both turn
 back when the run is heard of again. Nobody is called lost before the collector itself has run for
-the grace, since until then it is the collector that was away.
+the grace, since until then it is the collector that was away. What arrives older than the grace (a run
+that was killed offline and synced later) makes its run `lost` as it is stored, without an alert:
+`store/desk.py`.
 """
 
 from collections.abc import Sequence

@@ -162,5 +162,6 @@ def _transition(life: Life, verdict: Verdict, step: int, time: float) -> Transit
         time,
         verdict.value,
         verdict.reason,
-        verdict.advice,
+        # What was advised then; a condition that is clear has nothing to advise
+        life.advice if life.state == "resolved" else verdict.advice,
     )

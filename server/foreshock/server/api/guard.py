@@ -73,8 +73,16 @@ def _is_cross_site(headers: Headers) -> bool:
         return True
     origin = headers.get("origin")
     return origin is not None and not hmac.compare_digest(
-        urlsplit(origin).netloc.lower().encode(), headers.get("host", "").lower().encode()
+        _place_of(origin).encode(), headers.get("host", "").lower().encode()
     )
+
+
+def _place_of(origin: str) -> str:
+    """Name and port; nothing, which is no host's, where it is no address at all."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _ask_for_token(scope: Scope, headers: Headers) -> Response:

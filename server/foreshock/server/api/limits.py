@@ -1,5 +1,6 @@
-"""Bounds on what a request may send, kept while it arrives and not after."""
+"""Bounds on what a request may send and how long it may pause, kept while it arrives and not after."""
 
+import asyncio
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -11,10 +12,15 @@ from foreshock.server.errors import TooLargeRequestError
 from foreshock.wire import MAX_BODY_BYTES
 
 MAX_JSON_BYTES: Final = 2**20
+# A body that pauses for longer will never be whole; what came of it must not be held for ever
+MAX_PAUSE_SECONDS: Final = 30.0
 
 
 class BodyLimit:
-    """Stops a body that is too large: by its Content-Length at once, else as soon as it passes the limit."""
+    """Stops a body that is too large: by its Content-Length at once, else as soon as it passes the limit.
+
+    Stops also a body of which nothing comes any more.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -26,10 +32,10 @@ class BodyLimit:
         limit = MAX_BODY_BYTES if scope["path"].endswith("/append") else MAX_JSON_BYTES
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdigit() and int(length) > limit:
-            await _drain(receive, 4 * limit)
+            await _drain(_timed(receive), 4 * limit)
             await problem_of(TooLargeRequestError(_sentence(length, limit)))(scope, receive, send)
             return
-        await self._app(scope, _counted(receive, limit), send)
+        await self._app(scope, _counted(_timed(receive), limit), send)
 
 
 def _sentence(size: str, limit: int) -> str:
@@ -40,10 +46,32 @@ async def _drain(receive: Receive, most: int) -> None:
     """Reads and drops, so that a client which sends first and reads then still gets the answer."""
     dropped = 0
     while dropped <= most:
-        message = await receive()
+        try:
+            message = await receive()
+        except HTTPException:
+            return
         dropped += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body", False):
             return
+
+
+def _timed(receive: Receive) -> Receive:
+    """Waits for the next part of a body for so long; for what comes after it, a disconnect, for ever."""
+    is_whole = False
+
+    async def timed() -> Message:
+        nonlocal is_whole
+        if is_whole:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), MAX_PAUSE_SECONDS)
+        except TimeoutError:
+            detail = f"nothing more of the body came for {MAX_PAUSE_SECONDS:g} seconds: send it again, whole"
+            raise HTTPException(408, detail, {"Connection": "close"}) from None
+        is_whole = not message.get("more_body", False)
+        return message
+
+    return timed
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

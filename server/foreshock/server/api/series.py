@@ -49,17 +49,21 @@ class MapQuery(WindowQuery):
 def read_series(run: StoredRunDep, query: Annotated[SeriesQuery, Query()]) -> Answer:
     """Buckets of some columns, each with its minimum and maximum, so that no spike is lost.
 
-    Widths are powers of two and edges multiples of them; columns that the run lacks are left out.
+    Widths are powers of two and edges multiples of them; columns that the run lacks are in `unknown`.
+    A mean is over the finite values of its bucket; the mean of one value is that value.
     """
     for name in query.column:
         parse_column(name)
     window = query.window()
+    attempt = run.found_attempt(window)
     found = run.series(tuple(query.column), window)
+    known = {buckets.column for buckets in found}
     return Answer(
         {
             "run_id": run.run_id,
-            "attempt": run.attempt(window),
+            "attempt": attempt,
             "bucket_width": found[0].bucket_width if found else 1,
+            "unknown": [name for name in dict.fromkeys(query.column) if name not in known],
             "series": [_series(buckets) for buckets in found],
         }
     )
@@ -70,6 +74,7 @@ def read_map(run: StoredRunDep, query: Annotated[MapQuery, Query()]) -> Answer:
     """One per-layer series as maps layer by step: minimum, maximum and mean of each cell."""
     parse_column(query.series)
     window = query.window()
+    attempt = run.found_attempt(window)
     found = run.layer_map(query.series, window)
     if found is None:
         raise UnknownSeriesError(
@@ -79,7 +84,7 @@ def read_map(run: StoredRunDep, query: Annotated[MapQuery, Query()]) -> Answer:
     return Answer(
         {
             "run_id": run.run_id,
-            "attempt": run.attempt(window),
+            "attempt": attempt,
             "series": found.series,
             "layers": len(found.maximum),
             "bucket_width": found.bucket_width,

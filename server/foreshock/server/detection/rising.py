@@ -49,6 +49,12 @@ class TrendTest:
         steps, values = self._window(moment, measure, True)
         return None if len(values) < self.min_samples else self._trend(steps, values)
 
+    def ends(self, moment: Moment, measure: Measure) -> tuple[float, float]:
+        """Medians of the first and last quarter of the window, of a positive measure's values."""
+        _, values = self._window(moment, measure, True)
+        first, last = _end_medians(values)
+        return math.exp(first), math.exp(last)
+
     def _find(
         self, moment: Moment, measure: Measure, sign: int, shortest_steps: int, in_logs: bool
     ) -> Trend | None:
@@ -93,8 +99,13 @@ def _halves(window_steps: int, shortest_steps: int) -> list[int]:
 
 def _ends(values: FloatArray) -> float:
     """Median of the last quarter less that of the first."""
+    first, last = _end_medians(values)
+    return last - first
+
+
+def _end_medians(values: FloatArray) -> tuple[float, float]:
     quarter = max(1, len(values) // 4)
-    return float(np.median(values[-quarter:]) - np.median(values[:quarter]))
+    return float(np.median(values[:quarter])), float(np.median(values[-quarter:]))
 
 
 def per_step(found: Trend) -> str:

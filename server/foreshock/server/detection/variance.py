@@ -1,6 +1,5 @@
 """Has the variance across seeds fallen: tests for few runs, with effect and interval, never a bare p."""
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +13,10 @@ FEWEST: Final = 3
 ENOUGH: Final = 6
 NUM_RESAMPLES: Final = 4000
 SEED: Final = 20_251_224
+# A gain of 1 in float32, and a loss that repeats itself, differ by rounding only: a spread (standard
+# deviation of logarithms) below this is none, and ratios over it would be measures of the rounding
+LEAST_SPREAD: Final = 1e-4
+LEAST_VARIANCE: Final = LEAST_SPREAD**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class VarianceTest:
     """Whether the constrained group's variance is lower than the baseline's, on logarithms.
 
     `effect` is the ratio of variances, baseline over constrained; `interval` its 95 % bootstrap
-    interval. `is_weak` marks evidence from fewer than 6 runs a group.
+    interval. `is_weak` marks evidence from fewer than 6 runs a group. No group counts as calmer than
+    LEAST_SPREAD.
     """
 
     quantity: str
@@ -44,7 +48,20 @@ class VarianceTest:
         return (
             f"The variance of {self.quantity.replace('_', ' ')} is {verdict}: {self.effect:.3g} times less "
             f"(95 % interval {self.interval[0]:.3g} to {self.interval[1]:.3g}; {self.test}, "
-            f"p = {self.p_value:.2g}, {self.num_constrained} against {self.num_baseline} runs{weak})."
+            f"{_p_words(self.p_value)}, {self.num_constrained} against {self.num_baseline} runs{weak})."
+            f"{self._still}"
+        )
+
+    @property
+    def _still(self) -> str:
+        """What is said of groups without a spread."""
+        variances = {"constrained": self.variance_constrained, "baseline": self.variance_baseline}
+        still = [name for name, variance in variances.items() if variance <= LEAST_VARIANCE]
+        if not still:
+            return ""
+        return (
+            f" The {' and the '.join(still)} group has no spread measurable; {LEAST_SPREAD:g} stands for it, "
+            "so the ratio is a bound and no measurement."
         )
 
 
@@ -59,7 +76,7 @@ def compare_variance(
     fewest = min(len(constrained), len(baseline))
     if fewest < FEWEST:
         return None
-    low, high = float(np.var(constrained, ddof=1)), float(np.var(baseline, ddof=1))
+    low, high = _variance(constrained), _variance(baseline)
     name, p_value = ("F test", _f_test(constrained, baseline))
     if fewest >= ENOUGH:
         name, p_value = ("Brown-Forsythe", _brown_forsythe(constrained, baseline))
@@ -78,19 +95,27 @@ def compare_variance(
     )
 
 
+def _p_words(p_value: float) -> str:
+    return "p < 1e-12" if p_value < 1e-12 else f"p = {p_value:.2g}"
+
+
+def _variance(values: FloatArray) -> float:
+    return float(np.var(values, ddof=1))
+
+
 def _ratio(high: float, low: float) -> float:
-    if low > 0:
-        return high / low
-    return math.inf if high > 0 else 1.0
+    return max(high, LEAST_VARIANCE) / max(low, LEAST_VARIANCE)
 
 
 def _f_test(constrained: FloatArray, baseline: FloatArray) -> float:
-    ratio = _ratio(float(np.var(baseline, ddof=1)), float(np.var(constrained, ddof=1)))
+    ratio = _ratio(_variance(baseline), _variance(constrained))
     return float(stats.f.sf(ratio, len(baseline) - 1, len(constrained) - 1))
 
 
 def _brown_forsythe(constrained: FloatArray, baseline: FloatArray) -> float:
     """One-sided: half of the two-sided p where the constrained group's spread is the smaller one."""
+    if max(_variance(constrained), _variance(baseline)) <= LEAST_VARIANCE:
+        return 1.0
     spreads = [np.abs(group - np.median(group)) for group in (constrained, baseline)]
     if all(float(np.ptp(spread)) == 0 for spread in spreads):
         return 1.0 if spreads[0].mean() >= spreads[1].mean() else 0.0
@@ -103,10 +128,8 @@ def _bootstrap(constrained: FloatArray, baseline: FloatArray) -> tuple[float, fl
     rng = np.random.default_rng(SEED)
     low = _resampled_variance(rng, constrained)
     high = _resampled_variance(rng, baseline)
-    usable = (low > 0) & (high > 0)
-    if not usable.any():
-        return (0.0, math.inf)
-    ratios = high[usable] / low[usable]
+    usable = ((low > 0) | (np.ptp(constrained) == 0)) & ((high > 0) | (np.ptp(baseline) == 0))
+    ratios = np.maximum(high, LEAST_VARIANCE)[usable] / np.maximum(low, LEAST_VARIANCE)[usable]
     return float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))
 
 

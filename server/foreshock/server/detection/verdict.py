@@ -6,7 +6,7 @@ monitoring is per layer; and a stress test has warned within the first 10 % of i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -43,11 +43,19 @@ class RunFacts:
     has_layers: bool
     is_stress: bool
     first_critical_step: int | None
+    last_step: int | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether the run will change no more."""
         return self.state in ("finished", "crashed", "lost")
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the run has ended with less than nine tenths of its steps."""
+        if not self.has_ended or self.total_steps is None or self.last_step is None:
+            return False
+        return self.last_step + 1 < 0.9 * self.total_steps
 
     @property
     def kept_loss(self) -> float | None:
@@ -111,6 +119,7 @@ def judge_groups(runs: Sequence[RunFacts], constrained: str | None, baseline: st
         tests = _judge_variance(found, groups[constrained], groups[baseline])
         _judge_layers(found, groups[constrained])
         _note_deaths(found, groups[constrained], groups[baseline])
+        _note_lengths(found, {key: groups[key] for key in (constrained, baseline)})
     _judge_stress(found, [run for run in runs if run.is_stress])
     state: State = "wait" if found.failed else "undecided" if found.missing else "restart"
     return RestartVerdict(
@@ -209,6 +218,25 @@ def _note_deaths(found: _Findings, constrained: Sequence[RunFacts], baseline: Se
         f"non-finite loss (Fisher's exact test, one-sided, p = {p_value:.2g}). They have no final loss and "
         "are left out of its variance, which makes their group look calmer than it was."
     )
+
+
+def _note_lengths(found: _Findings, groups: Mapping[str, Sequence[RunFacts]]) -> None:
+    """Runs that ended early had less time to peak and to learn: their numbers are those of shorter runs."""
+    for key, members in groups.items():
+        short = [run for run in members if run.is_short]
+        if not short:
+            continue
+        steps = sorted((run.last_step or 0) + 1 for run in short)
+        totals = sorted({run.total_steps or 0 for run in short})
+        found.notes.append(
+            f"{len(short)} of {len(members)} {key} runs ended early, after {_span(steps)} of {_span(totals)} "
+            f"steps ({', '.join(sorted({run.state for run in short}))}): their peaks and losses are those of "
+            "shorter runs."
+        )
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _log(value: float | None) -> float | None:

@@ -50,12 +50,20 @@ class AppendLog:
     """
 
     def __init__(
-        self, engine: sa.Engine, instruments: Instruments, ring: Ring, *, max_bodies: int, max_bytes: int
+        self,
+        engine: sa.Engine,
+        instruments: Instruments,
+        ring: Ring,
+        *,
+        max_bodies: int,
+        max_bytes: int,
+        grace_seconds: float,
     ) -> None:
         self._engine = engine
         self._instruments = instruments
         self._ring = ring
         self._max_bytes = max_bytes
+        self._grace_seconds = grace_seconds
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(max_bodies)
         self._num_bytes = 0
         self._bytes_lock = threading.Lock()
@@ -148,7 +156,7 @@ class AppendLog:
         started = time.perf_counter()
         outcomes: list[Receipt | ServerError] = []
         with self._engine.begin() as connection:
-            desk = Desk.load(connection, submissions)
+            desk = Desk.load(connection, submissions, self._grace_seconds)
             for submission in submissions:
                 try:
                     num_duplicates = desk.accept(submission)

@@ -41,16 +41,24 @@ def bucket_starts(steps: StepArray, width: int) -> IntArray:
 
 
 def extremes(values: ValueArray, starts: IntArray) -> Extremes:
-    """Reduces the last axis bucket by bucket. Inf counts as an extreme, NaN only where nothing else is."""
+    """Reduces the last axis bucket by bucket. Inf counts as an extreme, NaN only where nothing else is.
+
+    The mean is over the finite values; NaN where there is none, but a lone value is its own mean.
+    """
     exact = values.astype(np.float64)
     finite = np.isfinite(exact)
+    is_alone = np.diff(starts, append=exact.shape[-1]) == 1
     with np.errstate(invalid="ignore", over="ignore"):
         num_finite = np.add.reduceat(finite, starts, axis=-1, dtype=np.int64)
         total = np.add.reduceat(np.where(finite, exact, 0.0), starts, axis=-1)
         return Extremes(
             minimum=np.fmin.reduceat(exact, starts, axis=-1),
             maximum=np.fmax.reduceat(exact, starts, axis=-1),
-            mean=np.where(num_finite > 0, total / np.maximum(num_finite, 1), np.nan),
+            mean=np.where(
+                is_alone,
+                exact[..., starts],
+                np.where(num_finite > 0, total / np.maximum(num_finite, 1), np.nan),
+            ),
             num_finite=num_finite,
         )
 

@@ -75,10 +75,7 @@ class Cursor:
         if known is None:
             self.streams[layout.layout_id] = StreamState(layout.stream, layout.columns, -1, is_new=True)
         elif (known.stream, known.names) != (layout.stream, layout.columns):
-            raise LayoutChangedError(
-                f"layout {layout.layout_id} is declared as stream {layout.stream!r} of {len(layout.columns)} "
-                f"columns, but was stream {known.stream!r} with {len(known.names)}: take a new number"
-            )
+            raise LayoutChangedError(_what_changed(layout, known))
 
     def _advance(self, entry: Entry) -> None:
         stream = self._stream_of(entry)
@@ -106,3 +103,16 @@ class Cursor:
                 f"at step {stream.last_step} already: after a rollback declare a new attempt"
             )
         return stream
+
+
+def _what_changed(layout: Layout, known: StreamState) -> str:
+    """The first difference between a layout and what was declared under its number."""
+    if known.stream != layout.stream:
+        what = f"as stream {layout.stream!r}, but was stream {known.stream!r}"
+    elif len(known.names) != len(layout.columns):
+        what = f"with {len(layout.columns)} columns, but had {len(known.names)}"
+    else:
+        pairs = enumerate(zip(layout.columns, known.names, strict=True))
+        place, new, old = next((place, *pair) for place, pair in pairs if pair[0] != pair[1])
+        what = f"with column {place} as {new!r}, but it was {old!r}"
+    return f"layout {layout.layout_id} is declared again {what}: take a new number"

@@ -20,6 +20,8 @@ from foreshock.server.store.schema import cursors, layouts, records, runs
 
 Key = tuple[str, int, int]
 
+# Before this a clock was never set, and says nothing of when a run was alive (2001)
+EARLIEST_CLOCK: Final = 1e9
 _AT_CURSOR: Final = (
     cursors.c.run_id == sa.bindparam("of_run"),
     cursors.c.rank == sa.bindparam("of_rank"),
@@ -57,7 +59,9 @@ class RunPlace:
 class Desk:
     """Runs, cursors and layouts of one group of submissions, inside one transaction."""
 
-    def __init__(self, found_runs: dict[str, RunPlace], found_cursors: dict[Key, Cursor]) -> None:
+    def __init__(
+        self, found_runs: dict[str, RunPlace], found_cursors: dict[Key, Cursor], grace_seconds: float
+    ) -> None:
         self.tally = Tally()
         self._now = time.time()
         self._runs = found_runs
@@ -65,9 +69,10 @@ class Desk:
         self._touched: set[Key] = set()
         self._entries: list[tuple[Key, int, Entry]] = []
         self._states: dict[str, str] = {}
+        self._grace_seconds = grace_seconds
 
     @classmethod
-    def load(cls, connection: sa.Connection, submissions: Sequence[Submission]) -> Self:
+    def load(cls, connection: sa.Connection, submissions: Sequence[Submission], grace_seconds: float) -> Self:
         """Reads, and on PostgreSQL locks, what these submissions name."""
         keys = sorted({submission.key for submission in submissions})
         of_runs = (
@@ -77,7 +82,7 @@ class Desk:
             .with_for_update()
         )
         found_runs = {row.run_id: RunPlace(*row) for row in connection.execute(of_runs)}
-        return cls(found_runs, _load_cursors(connection, keys))
+        return cls(found_runs, _load_cursors(connection, keys), grace_seconds)
 
     def next_sequence(self, submission: Submission) -> int:
         """Where the submission's cursor stands now."""
@@ -166,13 +171,25 @@ class Desk:
     def _write_run(self, connection: sa.Connection, run_id: str) -> None:
         run = self._runs[run_id]
         newest = [self._cursors[key] for key in self._touched if key[0] == run_id and key[2] == run.attempt]
-        values: dict[str, Any] = {"heartbeat_at": self._now}
+        signed_at = self._last_sign(run_id)
+        values: dict[str, Any] = {"heartbeat_at": signed_at}
         if newest:
             values["last_step"] = max(run.last_step, *(cursor.last_step for cursor in newest))
-            values["state"] = _run_state(connection, run, newest)
+            state = _run_state(connection, run, newest)
+            is_old = self._now - signed_at > self._grace_seconds
+            values["state"] = "lost" if is_old and state == "running" else state
             if values["state"] != run.state:
                 self._states[run_id] = values["state"]
         connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(values))
+
+    def _last_sign(self, run_id: str) -> float:
+        """When the run was last alive: now, unless all that came of it is what a spool had kept for long.
+
+        A run that was killed offline and synced later has been lost since then; nobody need be woken.
+        """
+        times = [entry.last_time for key, _, entry in self._entries if key[0] == run_id]
+        told = max((time for time in times if EARLIEST_CLOCK <= time <= self._now), default=self._now)
+        return told if self._now - told > self._grace_seconds else self._now
 
     def news(self) -> Iterator[tuple[str, dict[str, object]]]:
         """What readers want to hear after the commit: new steps and changed states."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import msgspec
+
 from foreshock.server.errors import InvalidError, MalformedRequestError, SequenceGapError
 from foreshock.server.names import check_run_id
 from foreshock.wire import (
@@ -15,12 +17,15 @@ from foreshock.wire import (
     Record,
     Tombstone,
     batch_steps,
+    batch_times,
     decode_body,
     decode_record,
 )
 
 MAX_RANK: Final = 2**20
 MAX_ATTEMPT: Final = 2**30
+MAX_ALERT: Final = 2**31 - 1
+MAX_DETAIL_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Entry:
     num_frames: int = 0
     layout: Layout | None = None
     event_kind: str = ""
+    # By the sender's clock, of a batch's last frame or an event; 0 where a kind has none
+    last_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,11 @@ def _check_address(body: Body, run_id: str) -> None:
             f"rank {body.rank}, attempt {body.attempt} or a session of {len(body.session)} characters is out "
             f"of bounds: at most {MAX_RANK}, {MAX_ATTEMPT} and 64 are allowed"
         )
+    if not 0 <= body.last_alert <= MAX_ALERT:
+        raise MalformedRequestError(
+            f"last_alert is {body.last_alert}; 0 to {MAX_ALERT} are allowed: send the number of the newest "
+            "alert that came in an answer, 0 before the first"
+        )
 
 
 def _entry(record: Record, data: bytes) -> Entry:
@@ -115,6 +127,7 @@ def _entry(record: Record, data: bytes) -> Entry:
                 "tombstone", record.sequence, record.last_sequence, data, num_frames=record.num_frames
             )
         case Event():
+            _check_detail(record)
             return Entry(
                 "event",
                 record.sequence,
@@ -123,7 +136,17 @@ def _entry(record: Record, data: bytes) -> Entry:
                 first_step=record.step,
                 last_step=record.step,
                 event_kind=record.kind,
+                last_time=record.time,
             )
+
+
+def _check_detail(event: Event) -> None:
+    size = len(msgspec.json.encode(event.detail))
+    if size > MAX_DETAIL_BYTES:
+        raise InvalidError(
+            f"the detail of event {event.sequence} ({event.kind!r}) has {size} bytes as JSON; at most "
+            f"{MAX_DETAIL_BYTES} are allowed: say it shorter"
+        )
 
 
 def _batch_entry(batch: Batch, data: bytes) -> Entry:
@@ -138,4 +161,5 @@ def _batch_entry(batch: Batch, data: bytes) -> Entry:
         last_step=int(steps[-1]),
         columns=len(batch.values) // (4 * batch.num_steps),
         num_steps=batch.num_steps,
+        last_time=float(batch_times(batch)[-1]),
     )

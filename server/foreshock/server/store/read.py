@@ -9,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 import sqlalchemy as sa
 
+from foreshock.server.errors import UnknownAttemptError
 from foreshock.server.store.buckets import bucket_series
 from foreshock.server.store.curves import Curve, Reals, common_width, cut, draw_map, join, reduce_ranks
 from foreshock.server.store.engine import reading
 from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.runs import get_run
-from foreshock.server.store.schema import alerts, layouts, records
+from foreshock.server.store.schema import alerts, cursors, layouts, records
 from foreshock.server.store.tracks import Extent, Source, Steps, TrackCache
 from foreshock.wire import (
     Batch,
@@ -69,6 +70,18 @@ class StoredRun:
         if window is not None and window.attempt is not None:
             return window.attempt
         return int(self.row["attempt"])
+
+    def found_attempt(self, window: Window) -> int:
+        """The attempt that a window asks for; raises UnknownAttemptError where nobody ever declared it."""
+        attempt = self.attempt(window)
+        of_attempt = (cursors.c.run_id == self.run_id, cursors.c.attempt == attempt)
+        with reading(self.engine) as connection:
+            if connection.execute(sa.select(sa.exists().where(*of_attempt))).scalar_one():
+                return attempt
+        raise UnknownAttemptError(
+            f"run {self.run_id} has no attempt {attempt}; its newest is {self.row['attempt']}: "
+            f"GET /api/v1/runs/{self.run_id} lists all"
+        )
 
     def columns(self) -> tuple[str, ...]:
         """Every column of the newest attempt, in the order of declaration."""

@@ -17,6 +17,10 @@ LOSS_ADVICE = (
     "Stop the run and go back to the last checkpoint before this step; the other alert names the "
     "signal and layer that failed first, and that is where to look."
 )
+LONE_LOSS_ADVICE = (
+    "Stop the run and go back to the last checkpoint before this step. No other signal that is measured "
+    "had failed: look at this step's data, at the loss itself, and at the rate of the steps before."
+)
 SIGNAL_ADVICE = "Look at the layer named first: what it feeds turns non-finite after it."
 # What the model computes; the canary's rank and lead are derived from these
 WATCHED = frozenset({"grad_norm", "canary_gain", "canary_grad_norm", "headroom_bits"})
@@ -90,7 +94,7 @@ class Nonfinite:
             "critical",
             loss,
             say,
-            LOSS_ADVICE,
+            LOSS_ADVICE if first else LONE_LOSS_ADVICE,
             subject="loss",
             clear_steps=self.clear_steps,
         )

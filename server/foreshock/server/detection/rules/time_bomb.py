@@ -81,10 +81,12 @@ class TimeBomb:
             words = f"The composite gain is {math.exp(level):.3g}; the loss no longer converges."
             return self._verdict(moment, Condition.BETWEEN, level, words)
         direction = "forward" if one is Measure.LOG_COMPOSITE_FORWARD else "backward"
+        before, after = self.test.ends(moment, Measure.LOSS)
         words = (
-            f"The loss still converges ({1 - math.exp(loss.change):.0%} down over {loss.span_steps} steps, "
-            f"now {moment.history.latest(Measure.LOSS, 0):.4g}) while the composite amax {direction} has "
-            f"reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the loss cannot warn of it."
+            f"The loss still converges (from {before:.4g} to {after:.4g}, medians of the first and last "
+            f"quarter of {loss.span_steps} steps, {1 - after / before:.0%} down) while the composite amax "
+            f"{direction} has reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the loss "
+            "cannot warn of it."
         )
         return self._verdict(moment, Condition.HOLDS, level, words)
 

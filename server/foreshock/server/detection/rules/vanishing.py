@@ -63,9 +63,8 @@ class Vanishing:
         )
 
     def _reason(self, moment: Moment, measure: Measure, value: float) -> str:
-        bound = (
-            f"under {self.threshold:g}" if value < self.threshold else f"no longer under {self.threshold:g}"
-        )
+        is_gone = value < self.threshold
+        bound = f"under {self.threshold:g}" if is_gone else f"no longer under {self.threshold:g}"
         if measure is Measure.STREAM_RMS_RATIO:
             rms = moment.sample.layers("stream_rms")
             return (
@@ -75,5 +74,6 @@ class Vanishing:
         sums = moment.sample.layers("composite_smallest_sum_mean")
         return (
             f"The smallest row or column sum of the composite up to layer {worst_layer(sums, lowest=True)} "
-            f"is {value:.3g} (mean over tokens), {bound}: that much of the signal is left."
+            f"is {value:.3g} (mean over tokens), {bound}"
+            f"{': no more of the signal is left.' if is_gone else '.'}"
         )
