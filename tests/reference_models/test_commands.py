@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from foreshock.cli import build_app
@@ -23,6 +24,20 @@ def run(*arguments: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(build_app(), ["train", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_help_of_every_option_says_all_it_has_to_say() -> None:
+    """Rich takes what stands in brackets for markup and prints nothing in its place."""
+    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    assert {"train", "demo", "sync", "signals"} <= commands.keys()
+    for name, command in commands.items():
+        for option in command.params:
+            assert option.help, f"{name} {option.name} says nothing"
+            assert "[" not in option.help, f"{name} {option.name} loses what stands in brackets"
+    told = " ".join(
+        CliRunner().invoke(build_app(), ["train", "--help"], env={"COLUMNS": "200"}).stdout.split()
+    )
+    assert "Width (default: by --blocks, 256 for 12)." in told
 
 
 def test_json_is_one_object_with_the_whole_configuration(text: Path, tmp_path: Path) -> None:
