@@ -12,7 +12,9 @@ def train(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the text's order.")] = 0,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
-    warmup: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 20,
+    warmup: Annotated[
+        int | None, typer.Option(help="Steps of linear warm-up (default: 20, fewer in a shorter run).")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Windows in a batch.")] = 8,
     width: Annotated[int | None, typer.Option(help="Width (default: by --blocks, 256 for 12).")] = None,
     context: Annotated[int | None, typer.Option(help="Bytes in a window (default: by --blocks).")] = None,
