@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from foreshock.cli import build_app
 from foreshock.reference_models import train_command
+from foreshock.wire import CATALOGUE
 
 SMALL = ["--blocks", "1", "--width", "32", "--context", "16", "--steps", "4", "--batch-size", "2"]
 
@@ -39,6 +40,15 @@ def test_the_help_of_every_option_says_all_it_has_to_say() -> None:
         CliRunner().invoke(build_app(), ["train", "--help"], env={"COLUMNS": "200"}).stdout.split()
     )
     assert "Width (default: by --blocks, 256 for 12)." in told
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120", "200"])
+def test_no_name_of_a_signal_wraps_or_loses_its_brackets(columns: str) -> None:
+    told = CliRunner().invoke(build_app(), ["signals"], env={"COLUMNS": columns}).stdout
+    lines = [line.strip() for line in told.splitlines()]
+    for signal in CATALOGUE.values():
+        name = signal.name + "[layer]" * signal.per_layer
+        assert any(line == name or line.startswith(f"{name} ") for line in lines), name
 
 
 def test_json_is_one_object_with_the_whole_configuration(text: Path, tmp_path: Path) -> None:
