@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from foreshock.cli import build_app
+from foreshock.reference_models import train_command
+from foreshock.wire import CATALOGUE
 
 SMALL = ["--blocks", "1", "--width", "32", "--context", "16", "--steps", "4", "--batch-size", "2"]
 
@@ -23,6 +26,29 @@ def run(*arguments: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(build_app(), ["train", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_help_of_every_option_says_all_it_has_to_say() -> None:
+    """Rich takes what stands in brackets for markup and prints nothing in its place."""
+    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    assert {"train", "demo", "sync", "signals"} <= commands.keys()
+    for name, command in commands.items():
+        for option in command.params:
+            assert option.help, f"{name} {option.name} says nothing"
+            assert "[" not in option.help, f"{name} {option.name} loses what stands in brackets"
+    told = " ".join(
+        CliRunner().invoke(build_app(), ["train", "--help"], env={"COLUMNS": "200"}).stdout.split()
+    )
+    assert "Width (default: by --blocks, 256 for 12)." in told
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120", "200"])
+def test_no_name_of_a_signal_wraps_or_loses_its_brackets(columns: str) -> None:
+    told = CliRunner().invoke(build_app(), ["signals"], env={"COLUMNS": columns}).stdout
+    lines = [line.strip() for line in told.splitlines()]
+    for signal in CATALOGUE.values():
+        name = signal.name + "[layer]" * signal.per_layer
+        assert any(line == name or line.startswith(f"{name} ") for line in lines), name
 
 
 def test_json_is_one_object_with_the_whole_configuration(text: Path, tmp_path: Path) -> None:
@@ -57,17 +83,29 @@ def test_people_see_the_text_and_how_it_ended(text: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--connection", "hx"], "connection is 'hx'; choose one of residual, hc, mhc"),
+        (["--connection", "hx"], "--connection is 'hx'; choose one of residual, hc, mhc"),
         (["--precision", "fp8"], "choose one of fp32, bf16, fp16"),
-        (["--streams", "0"], "num_streams is 0; give 1 to 8"),
+        (["--streams", "0"], "--streams is 0; give 1 to 8"),
         (["--connection", "residual", "--streams", "4"], "residual connection has 1 stream"),
         (["--width", "33"], "multiple of 32"),
-        (["--lr", "nan"], "learning_rate is nan"),
+        (["--lr", "nan"], "--lr is nan"),
         (["--clip", "-1"], "0 to switch clipping off"),
-        (["--threads", "0"], "threads is 0; give 1 or more"),
+        (["--threads", "0"], "--threads is 0; give 1 or more"),
         (["--device", "abacus"], "give cpu, cuda or cuda:N"),
         (["--data", "/nowhere/at/all"], "/nowhere/at/all does not exist; give a file or a folder"),
-        (["--mode", "loud"], "allowed are 'online', 'offline' and 'disabled'"),
+        (["--lr", "-1"], "--lr is -1.0; give a number above 0"),
+        (["--lr", "1e30"], "--lr is 1e+30; give at most 100"),
+        (["--steps", "0"], "--steps is 0; give 1 or more"),
+        (["--blocks", "0"], "--blocks is 0; give 1 to 1000"),
+        (["--batch-size", "0"], "--batch-size is 0"),
+        (["--loss-scale", "-2"], "--loss-scale is -2.0"),
+        (["--warmup", "100"], "--warmup is 100, more than --steps 4"),
+        (["--project", ""], "--project is empty; give it a value or leave it out"),
+        (["--tag", " "], "--tag is empty"),
+        (["--run-id", "a/b"], "--run-id is 'a/b'; allowed are"),
+        (["--name", "n" * 300], "--name has 300 characters"),
+        (["--data", "=own.txt"], "--data =own.txt: the name before '=' is empty"),
+        (["--mode", "loud"], "--mode is 'loud'; allowed are 'online', 'offline' and 'disabled'"),
     ],
 )
 def test_what_is_given_wrongly_is_told_in_one_line(text: Path, arguments: list[str], words: str) -> None:
@@ -79,6 +117,38 @@ def test_what_is_given_wrongly_is_told_in_one_line(text: Path, arguments: list[s
     assert err.startswith("foreshock train: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+@pytest.mark.parametrize("arguments", [["--mode", "loud"], ["--run-id", "a/b"], ["--name", "n" * 300]])
+def test_what_the_probe_would_refuse_is_refused_before_any_text_is_read(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(train_command, "load_domains", lambda _: pytest.fail("the text was read"))
+    code, _, err = run(*SMALL, *arguments)
+    assert code == 2 and err.count("\n") == 1
+
+
+def test_a_run_that_exists_is_refused_in_words_of_the_command(text: Path, tmp_path: Path) -> None:
+    options = ["--data", str(text), "--mode", "offline", "--directory", str(tmp_path), "--run-id", "twice"]
+    assert run(*SMALL, *options)[0] == 0
+    code, _, err = run(*SMALL, *options)
+    assert code == 2 and err.count("\n") == 1
+    assert "run twice exists already" in err and "give another --run-id" in err
+
+
+def test_a_mode_of_the_environment_is_not_blamed_on_an_option(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORESHOCK_MODE", "loud")
+    err = run(*SMALL, "--data", str(text))[2]
+    assert "mode is 'loud'" in err and "--mode is" not in err
+
+
+def test_a_run_recorded_offline_has_no_page_and_says_how_it_is_delivered(text: Path, tmp_path: Path) -> None:
+    where = ["--data", str(text), "--mode", "offline", "--directory", str(tmp_path)]
+    assert json.loads(run(*SMALL, *where, "--run-id", "one", "--json")[1])["page"] is None
+    out = run(*SMALL, *where, "--run-id", "two")[1]
+    assert f"deliver it with: foreshock sync two --directory {tmp_path}" in out
 
 
 def test_text_shorter_than_a_context_is_told_in_one_line(text: Path) -> None:

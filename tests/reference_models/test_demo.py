@@ -35,6 +35,7 @@ def test_a_shrunk_demo_trains_watches_and_ends(
         "--width": "32",
         "--context": "16",
         "--steps": "12",
+        "--warmup": "4",
         "--data": str(tmp_path / "text.txt"),
     }
     for option, value in small.items():

@@ -15,6 +15,23 @@ def test_pages_come_with_a_policy_that_allows_no_outside_host(http: TestClient, 
     assert "default-src 'none'" in policy and "script-src 'self';" in policy and "http" not in policy
 
 
+def test_an_unknown_address_is_a_page_for_people_and_a_problem_for_programs(http: TestClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = http.get("/nope", headers=browser)
+    assert page.status_code == 404 and page.headers["content-type"].startswith("text/html")
+    assert "There is no page at this address" in page.text and 'href="/"' in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for path, headers in (
+        ("/nope", {"Accept": "*/*"}),
+        ("/api/v1/nope", browser),
+        ("/static/nope.js", browser),
+    ):
+        problem = http.get(path, headers=headers)
+        assert problem.status_code == 404
+        assert problem.headers["content-type"] == "application/problem+json"
+    assert http.post("/", headers=browser).status_code == 405
+
+
 def test_plotly_is_compressed_once_and_cached(http: TestClient) -> None:
     packed = http.get("/static/plotly.min.js", headers={"Accept-Encoding": "gzip"})
     plain = http.get("/static/plotly.min.js", headers={"Accept-Encoding": "identity"})

@@ -11,9 +11,9 @@ def sync(
     run_ids: Annotated[
         list[str] | None, typer.Argument(help="Runs to deliver; all of them if none is named.")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="The collector [default: FORESHOCK_URL].")] = None,
+    url: Annotated[str | None, typer.Option(help="The collector (default: FORESHOCK_URL).")] = None,
     directory: Annotated[
-        Path | None, typer.Option(help="The spools' folder [default: FORESHOCK_DIR].")
+        Path | None, typer.Option(help="The spools' folder (default: FORESHOCK_DIR).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -12,32 +12,37 @@ def train(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the text's order.")] = 0,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
-    warmup: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = 20,
+    warmup: Annotated[
+        int | None, typer.Option(help="Steps of linear warm-up (default: 20, fewer in a shorter run).")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Windows in a batch.")] = 8,
-    width: Annotated[int | None, typer.Option(help="Width [default: by --blocks, 256 for 12].")] = None,
-    context: Annotated[int | None, typer.Option(help="Bytes in a window [default: by --blocks].")] = None,
-    streams: Annotated[int | None, typer.Option(help="Residual streams [default: 4; residual 1].")] = None,
+    width: Annotated[int | None, typer.Option(help="Width (default: by --blocks, 256 for 12).")] = None,
+    context: Annotated[int | None, typer.Option(help="Bytes in a window (default: by --blocks).")] = None,
+    streams: Annotated[int | None, typer.Option(help="Residual streams (default: 4; residual 1).")] = None,
     precision: Annotated[str, typer.Option(help="Of the residual stream: fp32, bf16 or fp16.")] = "fp32",
     clip: Annotated[float, typer.Option(help="Largest gradient norm; 0 switches clipping off.")] = 1.0,
-    loss_scale: Annotated[float | None, typer.Option(help="[default: 1024 for fp16, else 1]")] = None,
+    loss_scale: Annotated[
+        float | None,
+        typer.Option(help="Factor on the loss in the backward pass only (default: 1024 for fp16, else 1)."),
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda [default: cuda where there is one].")
+        str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="A text domain: PATH or NAME=PATH, repeatable [default: Python's own text]."),
+        typer.Option(help="A text domain: PATH or NAME=PATH, repeatable (default: Python's own text)."),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="The collector [default: FORESHOCK_URL].")] = None,
+    url: Annotated[str | None, typer.Option(help="The collector (default: FORESHOCK_URL).")] = None,
     mode: Annotated[str | None, typer.Option(help="Of the probe: online, offline or disabled.")] = None,
-    project: Annotated[str | None, typer.Option(help="Project of the run [default: default].")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run [default: connection, seed].")] = None,
+    project: Annotated[str | None, typer.Option(help="Project of the run (default: default).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run (default: connection, seed).")] = None,
     group: Annotated[str | None, typer.Option(help="Group of the run.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag of the run, repeatable.")] = None,
-    run_id: Annotated[str | None, typer.Option(help="Identity of the run [default: a new one].")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Identity of the run (default: a new one).")] = None,
     directory: Annotated[
-        Path | None, typer.Option(help="The spool's folder [default: FORESHOCK_DIR].")
+        Path | None, typer.Option(help="The spool's folder (default: FORESHOCK_DIR).")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads [default: PyTorch's].")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (default: PyTorch's).")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="No progress bar; one JSON object at the end.")
     ] = False,
@@ -76,7 +81,7 @@ def train(
 
 def demo(
     directory: Annotated[
-        Path | None, typer.Option(help="Where everything is kept [default: a new folder of ~/.local/share].")
+        Path | None, typer.Option(help="Where everything is kept (default: a new folder of ~/.local/share).")
     ] = None,
     port: Annotated[int, typer.Option(help="The collector's port; 0 takes a free one.")] = 0,
     leave: Annotated[

@@ -61,9 +61,12 @@ def user_domain(given: str) -> Domain:
     """Reads the domain of a `--data` value: `PATH` or `NAME=PATH`, a file or a folder of files.
 
     Without a name it is the file's or folder's. Files of a folder are read in the order of their names,
-    those with a leading dot left out. Raises CorpusError for what is missing or empty.
+    those with a leading dot left out. Raises CorpusError for a
+    path or a name that is missing or empty.
     """
     name, separator, rest = given.partition("=")
+    if separator and not name.strip():
+        raise CorpusError(f"--data {given}: the name before '=' is empty; give PATH or NAME=PATH")
     path = Path(rest if separator else given).expanduser()
     if not path.exists():
         raise CorpusError(f"--data {given}: {path} does not exist; give a file or a folder, or NAME=PATH")

@@ -18,6 +18,8 @@ from foreshock.reference_models.transformer import ModelConfig, Transformer
 State = Literal["finished", "diverged"]
 GAIN_EVERY: Final = 5
 FP16_LOSS_SCALE: Final = 1024.0
+# Far beyond what any model survives, and low enough to catch a slip of the exponent
+MAX_LEARNING_RATE: Final = 100.0
 _BETAS: Final = (0.9, 0.95)
 
 
@@ -55,6 +57,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {low} or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(f"learning_rate is {self.learning_rate}; give a number above 0, such as 3e-3")
+        if self.learning_rate > MAX_LEARNING_RATE:
+            raise ConfigError(
+                f"learning_rate is {self.learning_rate}; give at most {MAX_LEARNING_RATE:g}, such as 3e-3: "
+                "AdamW moves every weight by about that much a step"
+            )
         if self.clip is not None and not self.clip > 0:
             raise ConfigError(f"clip is {self.clip}; give a threshold above 0, or switch clipping off")
         if self.loss_scale is not None and not (math.isfinite(self.loss_scale) and self.loss_scale > 0):

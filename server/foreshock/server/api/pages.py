@@ -3,11 +3,13 @@
 import asyncio
 import gzip
 import hashlib
+import inspect
 from functools import cache
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -46,6 +48,22 @@ def install(app: FastAPI) -> None:
     """Adds the pages and their files to the application."""
     app.include_router(router)
     app.mount("/static", _Files(directory=STATIC_DIR), name="static")
+    otherwise = app.exception_handlers[HTTPException]
+
+    async def show_missing(request: Request, error: Exception) -> Response:
+        """A person with a browser gets a page and a way on; programs get the problem as ever."""
+        if _is_for_people(request):
+            return _page("missing", 404)
+        answer = otherwise(request, error)
+        told: Response = await answer if inspect.isawaitable(answer) else answer
+        return told
+
+    app.add_exception_handler(404, show_missing)
+
+
+def _is_for_people(request: Request) -> bool:
+    takes_html = "text/html" in request.headers.get("accept", "")
+    return takes_html and not request.url.path.startswith(("/api/", "/static/"))
 
 
 def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
