@@ -140,6 +140,28 @@ def test_one_refused_record_does_not_hold_up_the_others(
     assert probe.faults.counts["records refused"] == 1
 
 
+def test_a_body_that_is_too_large_is_sent_record_by_record(
+    collector: Any, make_model: Callable[..., Any], train_step: Callable[..., Any], tmp_path: Path
+) -> None:
+    from foreshock.wire import decode_body
+
+    serve = collector.serve
+
+    def narrow(path: str, data: bytes) -> tuple[int, bytes]:
+        if path.endswith("/append") and len(decode_body(data).records) > 1:
+            return 413, json.dumps({"type": "/problems/too-large", "title": "no", "status": 413}).encode()
+        answer: tuple[int, bytes] = serve(path, data)
+        return answer
+
+    collector.serve = narrow
+    model = make_model()
+    probe = attach(model, url=collector.url, mode="online", directory=tmp_path)
+    run_steps(probe, model, train_step, range(NUM_STEPS))
+    probe.finish()
+    assert list(collector.stored().series["loss"]) == list(range(NUM_STEPS))
+    assert not any(isinstance(record, Tombstone) for record in collector.stored().records)
+
+
 def test_an_attempt_number_that_is_taken_is_changed(
     collector: Any, make_model: Callable[..., Any], train_step: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -272,7 +272,7 @@ class Sender:
             current.registered = False
         elif problem.expected_sequence is not None and entries:
             self._close_gap(current, problem.expected_sequence, entries)
-        elif problem.status == 422 or problem.type.endswith("/malformed"):
+        elif problem.status in (413, 422) or problem.type.endswith("/malformed"):
             self._give_up_one(current, problem, entries)
         else:
             raise _refusal(problem)
