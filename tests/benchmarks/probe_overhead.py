@@ -75,10 +75,13 @@ def measure_model(model: ModelConfig, *, num_steps: int, composite_every: int) -
 
 def measure() -> dict[str, Any]:
     """The reference model at its default size, and the demo's small one at both cadences."""
+    # One thread: on a shared machine two wait for each other, and the ratio measures the waiting
+    torch.set_num_threads(1)
     default = ModelConfig(connection="mhc")
     small = ModelConfig(connection="mhc", num_blocks=6, width=64, context=64)
     return {
-        "default_size": measure_model(default, num_steps=40, composite_every=10),
-        "demo_size": measure_model(small, num_steps=200, composite_every=10),
-        "demo_size_composites_every_step": measure_model(small, num_steps=200, composite_every=1),
+        "threads": 1,
+        "default_size": measure_model(default, num_steps=20, composite_every=10),
+        "demo_size": measure_model(small, num_steps=100, composite_every=10),
+        "demo_size_composites_every_step": measure_model(small, num_steps=100, composite_every=1),
     }
