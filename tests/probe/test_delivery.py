@@ -46,7 +46,7 @@ def run_steps(probe: Probe, model: Any, train_step: Callable[..., Any], steps: r
 def nonsense(path: str, count: int) -> tuple[int, bytes] | None:
     return random.Random(count).choice(
         [(200, b"<html>proxy</html>"), (200, b"{}"), (500, b""), (503, b"busy"), (429, b""), (302, b""),
-         (404, b"not json"), (401, b'{"type":"x","title":"no","status":401}')]
+         (404, b"not json"), (418, b"teapot")]
     )  # fmt: skip
 
 
