@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 
 from tests.kernels.triton_harness.aot import TARGETS, Compiled, compile_kernel
-from tests.kernels.triton_harness.launches import Launch, sinkhorn_backward, sinkhorn_forward
+from tests.kernels.triton_harness.launches import Launch, gain_scan, sinkhorn_backward, sinkhorn_forward
 
 from foreshock.kernels.sinkhorn_knopp import triton as sinkhorn_triton
 
@@ -45,6 +45,18 @@ def test_sinkhorn_fits_every_target(launch: Any, target: str) -> None:
 @pytest.mark.parametrize("launch", SINKHORN)
 def test_sinkhorn_fits_at_other_sizes(launch: Any, num_streams: int) -> None:
     check(launch(num_streams), "sm_90")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_gain_scan_fits_every_target(target: str) -> None:
+    check(gain_scan(4), target)
+
+
+@pytest.mark.skipif(not IS_FULL_GRID, reason="part of the full grid: make test-kernels")
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("num_streams", [2, 3, 5, 6, 7, 8])
+def test_the_gain_scan_fits_at_every_size(num_streams: int, target: str) -> None:
+    check(gain_scan(num_streams), target)
 
 
 @pytest.mark.skipif(not IS_FULL_GRID, reason="part of the full grid: make test-kernels")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foreshock.kernels import Convention
+from foreshock.kernels.gain_scan import triton as gain_triton
 from foreshock.kernels.sinkhorn_knopp import triton as sinkhorn_triton
 
 
@@ -61,4 +62,20 @@ def sinkhorn_backward(
         | {"BLOCK": cut.block},
         num_warps=cut.num_warps,
         block=cut.block,
+    )
+
+
+def gain_scan(num_streams: int, *, dtype: str = "fp32") -> Launch:
+    block, num_warps = gain_triton.block(num_streams)
+    return Launch(
+        kernel=gain_triton.gain_kernel,
+        signature={
+            "H_pointer": f"*{dtype}",
+            "partial_pointer": "*fp32",
+            "num_layers": "i32",
+            "num_tokens": "i32",
+        },
+        constants={"N": num_streams, "P": 1 << (num_streams - 1).bit_length(), "BLOCK": block},
+        num_warps=num_warps,
+        block=block,
     )

@@ -210,9 +210,7 @@ def _remember(K_Tji, a_Ti, b_Tj, LENGTH: tl.constexpr, EPSILON: tl.constexpr, IS
     all_a, all_b = (a_Ti,), (b_Tj,)
     for _ in tl.static_range(LENGTH):
         a_Ti, b_Tj = _steps(K_Tji, a_Ti, b_Tj, 1, EPSILON, IS_LOG)
-        # Triton has no starred tuples.
-        all_a = all_a + (a_Ti,)  # type: ignore[assignment]  # noqa: RUF005
-        all_b = all_b + (b_Tj,)  # type: ignore[assignment]  # noqa: RUF005
+        all_a, all_b = all_a + (a_Ti,), all_b + (b_Tj,)
     return all_a, all_b
 
 
