@@ -61,5 +61,5 @@ def test_bad_matrices_are_told_with_what_is_allowed(
 
 
 def test_a_sparse_tensor_is_refused() -> None:
-    with pytest.raises(OptionError, match="sparse_coo.*dense"):
+    with pytest.raises(OptionError, match=r"sparse_coo.*dense"):
         sinkhorn(torch.eye(4).to_sparse())
