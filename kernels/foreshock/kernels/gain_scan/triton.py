@@ -17,7 +17,7 @@ LOG_TINY = tl.constexpr(-87.33654475055310)
 
 def block(num_streams: int) -> tuple[int, int]:
     """Tokens and warps of one program."""
-    return (32, 1) if num_streams <= 4 else (4, 2)
+    return (32, 1) if num_streams <= 4 else (2, 1)
 
 
 @triton.jit
