@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from foreshock.kernels import OptionError, ShapeError, sinkhorn
-from foreshock.kernels.hyper_connection import Form, aggregate, backend_for, coefficients, mix, operators
-from foreshock.kernels.hyper_connection.connection import Backend
+from foreshock.kernels import BackendError, OptionError, ShapeError, sinkhorn, use_backend
+from foreshock.kernels.hyper_connection import Form, aggregate, coefficients, mix, operators
 
 # Relative to the largest entry of the expected tensor; bf16 has 8 bits, fp16 11.
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 1e-2, torch.float16: 1.5e-3, torch.float64: 1e-11}
@@ -40,18 +39,11 @@ def _nan_filled_outputs() -> object:
     torch.use_deterministic_algorithms(False)
 
 
-def layer_of(
-    x: Tensor,
-    projection: Tensor,
-    bias: Tensor,
-    gates: Tensor,
-    form: Form = "mhc",
-    backend: Backend | None = None,
-) -> Tensor:
+def layer_of(x: Tensor, projection: Tensor, bias: Tensor, gates: Tensor, form: Form = "mhc") -> Tensor:
     """A whole layer with tanh as its sub-layer."""
-    h_pre, h_post, h_res = coefficients(x, projection, bias, gates, form=form, backend=backend)
-    inside = aggregate(x, h_pre, out_dtype=torch.promote_types(x.dtype, torch.float32), backend=backend)
-    return mix(x, torch.tanh(inside), h_res, h_post, backend=backend)
+    h_pre, h_post, h_res = coefficients(x, projection, bias, gates, form=form)
+    inside = aggregate(x, h_pre, out_dtype=torch.promote_types(x.dtype, torch.float32))
+    return mix(x, torch.tanh(inside), h_res, h_post)
 
 
 def inputs(
@@ -92,7 +84,8 @@ def test_values_and_gradients_are_those_of_float64(
     n: int, tokens: int, width: int, dtype: torch.dtype, form: Form
 ) -> None:
     given = inputs(n, tokens, width, dtype, form)
-    expected = with_gradients(partial(layer_of, form=form, backend="reference"), given, torch.float64)
+    with use_backend("reference"):
+        expected = with_gradients(partial(layer_of, form=form), given, torch.float64)
     found = with_gradients(partial(layer_of, form=form), given)
     assert [t.dtype for t in found[1:]] == [t.dtype for t in given]
     assert_agrees(found, expected, TOLERANCE[dtype])
@@ -113,7 +106,7 @@ def test_values_and_gradients_on_the_full_grid(
 @pytest.mark.parametrize("form", ["mhc", "hc"])
 def test_gradients_are_those_of_finite_differences(form: Form) -> None:
     given = [t.double().requires_grad_() for t in inputs(3, 2, 5, form=form)]
-    assert torch.autograd.gradcheck(partial(layer_of, form=form, backend="cpu"), given)
+    assert torch.autograd.gradcheck(partial(layer_of, form=form), given)
 
 
 def test_a_layer_is_what_the_formulas_say_entry_by_entry() -> None:
@@ -238,11 +231,18 @@ def test_checkpointing_changes_no_bit() -> None:
         assert torch.equal(one, other)
 
 
-def test_the_backend_is_told() -> None:
-    x = torch.zeros(1, 4, 8)
-    assert backend_for(x) == "cpu"
-    assert backend_for(x, "reference") == "reference"
-    assert backend_for(x.to("meta")) == "reference"
+def test_the_reference_is_taken_by_request_only() -> None:
+    x = torch.zeros(1, 4, 8, requires_grad=True)
+    h_pre = torch.ones(1, 4)
+    assert "hyper_aggregate" in aggregate(x, h_pre).grad_fn.name()  # type: ignore[union-attr]
+    with use_backend("reference"):
+        assert "hyper_aggregate" not in aggregate(x, h_pre).grad_fn.name()  # type: ignore[union-attr]
+
+
+def test_triton_without_a_gpu_is_refused_in_words() -> None:
+    pytest.importorskip("triton")
+    with use_backend("triton"), pytest.raises(BackendError, match="aggregate got a tensor on cpu"):
+        aggregate(torch.zeros(1, 4, 8), torch.ones(1, 4))
 
 
 X, PHI, BIAS, GATES = torch.zeros(2, 3, 4, 8), torch.zeros(32, 24), torch.zeros(24), torch.zeros(3)
@@ -269,7 +269,6 @@ X, PHI, BIAS, GATES = torch.zeros(2, 3, 4, 8), torch.zeros(32, 24), torch.zeros(
             "'lite'; choose one of mhc, hc",
         ),
         (lambda: coefficients(X, PHI, BIAS.to("meta"), GATES), OptionError, "bias on meta.*move them to one"),
-        (lambda: coefficients(X, PHI, BIAS, GATES, backend="cuda"), OptionError, "cpu, triton, reference"),
         (lambda: coefficients(X, PHI, BIAS, GATES, num_iterations=0), OptionError, "num_iterations=0"),
         (lambda: aggregate(X, X[..., 0, 0]), ShapeError, r"h_pre of shape \[2, 3\]; give \[2, 3, 4\]"),
         (lambda: aggregate(X.half(), X[..., 0].half()), OptionError, "h_pre of torch.float16.*torch.float32"),
@@ -278,7 +277,6 @@ X, PHI, BIAS, GATES = torch.zeros(2, 3, 4, 8), torch.zeros(32, 24), torch.zeros(
             OptionError,
             "out_dtype=torch.int8; give one",
         ),
-        (lambda: aggregate(X.to("meta"), X[..., 0].to("meta"), backend="cpu"), OptionError, "x on meta"),
         (lambda: mix(X, X, X[..., :4], X[..., 0]), ShapeError, r"y of shape .*; give \[2, 3, 8\]"),
         (lambda: mix(X, X[:, :, 0], X, X[..., 0]), ShapeError, r"h_res of shape .*; give \[2, 3, 4, 4\]"),
         (lambda: mix(X, X[:, :, 0], X[..., :4], X[0]), ShapeError, r"h_post of shape .*; give \[2, 3, 4\]"),

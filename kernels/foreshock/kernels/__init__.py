@@ -1,23 +1,30 @@
 """Numeric cores of foreshock: the constraint of the mixing matrices, and the gains of their products.
 
-Every operation has a readable reference that is its oracle and its CPU path. PyTorch only.
+Every operation has a readable reference that is its oracle, and Triton kernels for GPUs
+behind `torch.library` operators; `backend_for` tells which one runs, `use_backend` chooses.
 """
 
 from foreshock.kernels import hyper_connection
-from foreshock.kernels.errors import KernelError, OptionError, ShapeError
+from foreshock.kernels.dispatch import Backend, backend_for, use_backend
+from foreshock.kernels.errors import BackendError, KernelError, OptionError, ShapeError
 from foreshock.kernels.gain_scan import CompositeGains, LayerGains, composite_gains, layer_gains, norm_two
-from foreshock.kernels.sinkhorn_knopp import Convention, sinkhorn
+from foreshock.kernels.sinkhorn_knopp import Convention, SinkhornStatistics, sinkhorn
 
 __all__ = [
+    "Backend",
+    "BackendError",
     "CompositeGains",
     "Convention",
     "KernelError",
     "LayerGains",
     "OptionError",
     "ShapeError",
+    "SinkhornStatistics",
+    "backend_for",
     "composite_gains",
     "hyper_connection",
     "layer_gains",
     "norm_two",
     "sinkhorn",
+    "use_backend",
 ]

@@ -11,3 +11,7 @@ class ShapeError(KernelError):
 
 class OptionError(KernelError):
     """Raised when an option has a value that the operation does not know."""
+
+
+class BackendError(KernelError):
+    """Raised when the chosen backend is unknown or cannot run on a tensor."""

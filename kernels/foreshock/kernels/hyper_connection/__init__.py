@@ -4,9 +4,8 @@ from foreshock.kernels.hyper_connection.connection import (
     Coefficients,
     Form,
     aggregate,
-    backend_for,
     coefficients,
     mix,
 )
 
-__all__ = ["Coefficients", "Form", "aggregate", "backend_for", "coefficients", "mix"]
+__all__ = ["Coefficients", "Form", "aggregate", "coefficients", "mix"]

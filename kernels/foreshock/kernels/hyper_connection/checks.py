@@ -9,17 +9,15 @@ from foreshock.kernels.errors import OptionError, ShapeError
 
 MAX_STREAMS: Final = 8
 STREAM_DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-BACKENDS: Final = ("cpu", "triton", "reference")
 FORMS: Final = ("mhc", "hc")
 
 
-def check_backend(backend: str, x: Tensor) -> None:
-    """Raises OptionError for a backend that is unknown or does not fit the device of x."""
-    if backend not in BACKENDS:
-        raise OptionError(f"hyper_connection got backend={backend!r}; choose one of {', '.join(BACKENDS)}")
-    if backend == "cpu" and x.device.type != "cpu":
+def check_triton_dtype(door: str, x: Tensor) -> None:
+    """Raises OptionError for a stream that the fused kernels do not take."""
+    if x.dtype is torch.float64:
         raise OptionError(
-            f"hyper_connection got backend='cpu' and x on {x.device}; choose triton or reference"
+            f"{door} got x of torch.float64 with backend 'triton'; give {_names(STREAM_DTYPES[:3])}, "
+            "or take the reference with foreshock.kernels.use_backend"
         )
 
 

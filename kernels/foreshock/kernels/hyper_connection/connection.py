@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from foreshock.kernels.dispatch import Backend, backend_for, check_triton
 from foreshock.kernels.hyper_connection import checks, operators, reference
 from foreshock.kernels.sinkhorn_knopp import Convention, sinkhorn
 
 Form = Literal["mhc", "hc"]
-Backend = Literal["cpu", "triton", "reference"]
 Project: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -25,18 +25,6 @@ class Coefficients(NamedTuple):
     h_res: Tensor
 
 
-def backend_for(x: Tensor, backend: Backend | None = None) -> Backend:
-    """The backend that a call with `x` takes: the one asked for, else Triton on a GPU and the CPU path on a
-    CPU; other devices take the reference.
-    """
-    if backend is not None:
-        checks.check_backend(backend, x)
-        return backend
-    if x.device.type == "cuda":
-        return "triton"
-    return "cpu" if x.device.type == "cpu" else "reference"
-
-
 def coefficients(
     x: Tensor,
     projection: Tensor,
@@ -46,7 +34,6 @@ def coefficients(
     form: Form = "mhc",
     num_iterations: int = 20,
     convention: Convention = "paper",
-    backend: Backend | None = None,
 ) -> Coefficients:
     """Computes h_pre [.., n], h_post [.., n] and h_res [.., n, n] of x [.., n, C].
 
@@ -59,42 +46,48 @@ def coefficients(
     [C, n + 2]; h = gates tanh(..) + `bias` [n^2 + 2n], unconstrained. The last n^2 are A_r, which is
     applied transposed: h_res = A_r^T.
 
-    Raises ShapeError or OptionError before anything is launched.
+    Raises ShapeError, OptionError or BackendError before anything is launched.
     """
     checks.check_coefficients(x, projection, bias, gates, form)
-    chosen = backend_for(x, backend)
+    chosen = _backend("coefficients", x)
     project = reference.project if chosen == "reference" else _operator(chosen)
     if form == "hc":
         return _unconstrained(x, projection, bias, gates, project)
     return _manifold(x, projection, bias, gates, project, num_iterations, convention)
 
 
-def aggregate(
-    x: Tensor, h_pre: Tensor, *, out_dtype: torch.dtype | None = None, backend: Backend | None = None
-) -> Tensor:
+def aggregate(x: Tensor, h_pre: Tensor, *, out_dtype: torch.dtype | None = None) -> Tensor:
     """Returns h_pre x, [.., C], what the sub-layer reads; in the dtype of x unless `out_dtype` is given.
 
-    Raises ShapeError or OptionError before anything is launched.
+    Raises ShapeError, OptionError or BackendError before anything is launched.
     """
     checks.check_aggregate(x, h_pre, out_dtype)
-    chosen, dtype = backend_for(x, backend), out_dtype or x.dtype
+    chosen, dtype = _backend("aggregate", x), out_dtype or x.dtype
     if chosen == "reference":
         return reference.aggregate(x, h_pre, dtype)
     out: Tensor = operators.aggregate(x, h_pre, dtype, chosen)
     return out
 
 
-def mix(x: Tensor, y: Tensor, h_res: Tensor, h_post: Tensor, *, backend: Backend | None = None) -> Tensor:
+def mix(x: Tensor, y: Tensor, h_res: Tensor, h_post: Tensor) -> Tensor:
     """Returns h_res x + h_post^T y, [.., n, C], in the dtype of x; y [.., C] is the sub-layer's output.
 
-    Raises ShapeError or OptionError before anything is launched.
+    Raises ShapeError, OptionError or BackendError before anything is launched.
     """
     checks.check_mix(x, y, h_res, h_post)
-    chosen = backend_for(x, backend)
+    chosen = _backend("mix", x)
     if chosen == "reference":
         return reference.mix(x, y, h_res, h_post)
     out: Tensor = operators.mix(x, y, h_res, h_post, chosen)
     return out
+
+
+def _backend(door: str, x: Tensor) -> Backend:
+    chosen = backend_for(x)
+    if chosen == "triton":
+        check_triton(door, x)
+        checks.check_triton_dtype(door, x)
+    return chosen
 
 
 def _operator(backend: Backend) -> Project:

@@ -34,7 +34,7 @@ def sinkhorn(logits: Tensor, *, num_iterations: int = 20, convention: Convention
     Raises ShapeError unless the last two axes are equal and 1 to 8 long, OptionError for an unknown
     convention, fewer than one iteration or a dtype that is not floating point.
     """
-    _check(logits, num_iterations, convention)
+    check(logits, num_iterations, convention)
     num_streams = logits.shape[-1]
     if num_streams == 1:
         finite = logits.masked_fill(logits == -torch.inf, 0.0)
@@ -49,7 +49,8 @@ def sinkhorn(logits: Tensor, *, num_iterations: int = 20, convention: Convention
     return result.movedim((0, 1), (-2, -1))
 
 
-def _check(logits: Tensor, num_iterations: int, convention: str) -> None:
+def check(logits: Tensor, num_iterations: int, convention: str) -> None:
+    """Raises ShapeError or OptionError, as `sinkhorn` says."""
     shape = tuple(logits.shape)
     if len(shape) < 2 or shape[-1] != shape[-2] or not 1 <= shape[-1] <= MAX_STREAMS:
         raise ShapeError(
@@ -58,6 +59,10 @@ def _check(logits: Tensor, num_iterations: int, convention: str) -> None:
         )
     if not logits.is_floating_point():
         raise OptionError(f"sinkhorn got logits of {logits.dtype}; give a floating-point tensor")
+    if logits.layout != torch.strided:
+        raise OptionError(
+            f"sinkhorn got logits of layout {logits.layout}; give a dense tensor, any strides will do"
+        )
     if num_iterations < 1:
         raise OptionError(f"sinkhorn got num_iterations={num_iterations}; give 1 or more (the paper uses 20)")
     if convention not in get_args(Convention):
