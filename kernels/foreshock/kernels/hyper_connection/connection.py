@@ -12,6 +12,7 @@ from torch import Tensor
 from foreshock.kernels.dispatch import Backend, backend_for, check_triton
 from foreshock.kernels.hyper_connection import checks, operators, reference
 from foreshock.kernels.sinkhorn_knopp import Convention, sinkhorn
+from foreshock.kernels.sinkhorn_knopp.reference import check as check_sinkhorn
 
 Form = Literal["mhc", "hc"]
 Project: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -49,6 +50,7 @@ def coefficients(
     Raises ShapeError, OptionError or BackendError before anything is launched.
     """
     checks.check_coefficients(x, projection, bias, gates, form)
+    check_sinkhorn(gates.new_empty((0, 1, 1), dtype=torch.float32), num_iterations, convention)
     chosen = _backend("coefficients", x)
     project = reference.project if chosen == "reference" else _operator(chosen)
     if form == "hc":
@@ -120,8 +122,17 @@ def _manifold(
         h_pre, h_post = both[..., :n], 2.0 * both[..., n:]
     if num_res:
         square = logits[..., num_columns - num_res :].reshape(*lead, n, n)
-        h_res = sinkhorn(square, num_iterations=num_iterations, convention=convention)
+        h_res = _balance(square, num_iterations, convention)
     return Coefficients(h_pre, h_post, h_res)
+
+
+def _balance(logits: Tensor, num_iterations: int, convention: Convention) -> Tensor:
+    if backend_for(logits) != "cpu" or convention == "v4":
+        return sinkhorn(logits, num_iterations=num_iterations, convention=convention)
+    if convention == "rows_first":
+        return _balance(logits.mT, num_iterations, "paper").mT
+    out: Tensor = operators.balance(logits, num_iterations)
+    return out
 
 
 def _unconstrained(
