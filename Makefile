@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench services clean
+.PHONY: help setup demo test test-kernels lint bench services clean
 
 help:
 	@echo "make demo      train HC and mHC on real text under the observatory, then serve the live page"
 	@echo "make test      run the tests"
+	@echo "make test-kernels  run the kernels' full grid under Triton's interpreter, and compile all their forms"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make bench     measure the figures in tests/benchmarks (installs the rivals beside us)"
 	@echo "make services  install Chromium, Prometheus and Alertmanager from the system's packages"
@@ -27,6 +28,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-kernels: $(READY)
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/kernels/on_device $(ARGS)
+	FORESHOCK_FULL_GRID=1 $(BIN)/python -m pytest tests/kernels/test_aot.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

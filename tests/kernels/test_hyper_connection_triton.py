@@ -45,6 +45,8 @@ compiles = pytest.mark.skipif(IS_INTERPRETED, reason="an interpreted kernel has 
 DEVICE = "cpu" if IS_INTERPRETED or not torch.cuda.is_available() else "cuda"
 FORMS: tuple[Form, ...] = ("mhc", "hc")
 MAX_REGISTERS = 128
+# The interpreter takes its time over large streams: those of many entries wait for the full grid.
+EVERYDAY = [case for case in PAIRS if case[0] * case[1] * case[2] <= 50_000]
 
 
 def on(func: Callable[..., None]) -> Callable[..., None]:
@@ -88,7 +90,7 @@ def check_case(n: int, tokens: int, width: int, dtype: torch.dtype, form: Form) 
 @on
 @needs_triton
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("n", "tokens", "width", "dtype"), PAIRS)
+@pytest.mark.parametrize(("n", "tokens", "width", "dtype"), EVERYDAY)
 def test_values_and_gradients_are_those_of_float64(
     n: int, tokens: int, width: int, dtype: torch.dtype, form: Form
 ) -> None:

@@ -7,7 +7,16 @@ behind `torch.library` operators; `backend_for` tells which one runs, `use_backe
 from foreshock.kernels import hyper_connection
 from foreshock.kernels.dispatch import Backend, backend_for, use_backend
 from foreshock.kernels.errors import BackendError, KernelError, OptionError, ShapeError
-from foreshock.kernels.gain_scan import CompositeGains, LayerGains, composite_gains, layer_gains, norm_two
+from foreshock.kernels.gain_scan import (
+    CompositeGains,
+    Gain,
+    LayerGains,
+    Reduced,
+    composite_gains,
+    gain,
+    layer_gains,
+    norm_two,
+)
 from foreshock.kernels.sinkhorn_knopp import Convention, SinkhornStatistics, sinkhorn
 
 __all__ = [
@@ -15,13 +24,16 @@ __all__ = [
     "BackendError",
     "CompositeGains",
     "Convention",
+    "Gain",
     "KernelError",
     "LayerGains",
     "OptionError",
+    "Reduced",
     "ShapeError",
     "SinkhornStatistics",
     "backend_for",
     "composite_gains",
+    "gain",
     "hyper_connection",
     "layer_gains",
     "norm_two",

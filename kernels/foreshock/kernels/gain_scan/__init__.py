@@ -1,5 +1,6 @@
 """Gains of single mixing matrices and of their products over depth."""
 
+from foreshock.kernels.gain_scan.operator import Gain, Reduced, gain
 from foreshock.kernels.gain_scan.reference import (
     CompositeGains,
     LayerGains,
@@ -8,4 +9,13 @@ from foreshock.kernels.gain_scan.reference import (
     norm_two,
 )
 
-__all__ = ["CompositeGains", "LayerGains", "composite_gains", "layer_gains", "norm_two"]
+__all__ = [
+    "CompositeGains",
+    "Gain",
+    "LayerGains",
+    "Reduced",
+    "composite_gains",
+    "gain",
+    "layer_gains",
+    "norm_two",
+]

@@ -5,6 +5,7 @@ H is applied as x'_i = sum_j H_ij x_j: rows are outputs. Inside, the token axis 
 operation runs along contiguous memory, and nothing is read back from the device.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -185,3 +186,47 @@ def _norm_two(M_nnX: Tensor) -> Tensor:
 
 def _trace(M_nnX: Tensor) -> Tensor:
     return M_nnX.diagonal(dim1=0, dim2=1).sum(-1)
+
+
+def reduced_gains(H_LTnn: Tensor) -> Tensor:
+    """Returns mean and maximum over tokens of the composites' gains, [n + 8, L, 2].
+
+    Of the prefix: log amax forward, log norm_inf, row and column log-sum deviation, the number of
+    negative sums, log stream collapse, n log singular values; of the suffix: log amax backward, log norm_one.
+    """
+    dtype = H_LTnn.dtype if H_LTnn.dtype in (torch.float32, torch.float64) else torch.float32
+    num_tokens, tiny = H_LTnn.shape[1], torch.finfo(torch.float32).tiny
+    product_LnnD, log_scale_LD = _scan(_both_directions(H_LTnn.to(dtype)))
+    log_amax_LD = product_LnnD.sum(2).abs().amax(1).log() + log_scale_LD
+    log_norm_LD = product_LnnD.abs().sum(2).amax(1).log() + log_scale_LD
+    P_LTnn = product_LnnD[..., :num_tokens].movedim(-1, 1)
+    log_scale_LT1 = log_scale_LD[:, :num_tokens, None]
+    sums = [P_LTnn.sum(-1), P_LTnn.sum(-2)]
+    deviations = [
+        (sum_LTn.abs().log() + log_scale_LT1).clamp_min(math.log(tiny)).abs().amax(-1) for sum_LTn in sums
+    ]
+    num_negative_LT = sum((sum_LTn < 0).to(dtype).sum(-1) for sum_LTn in sums) + 0.0 * sums[0].sum(-1)
+    centred_LTnn = P_LTnn - P_LTnn.mean(-1, keepdim=True)
+    centred_LTnn = centred_LTnn - centred_LTnn.mean(-2, keepdim=True)
+    log_collapse_LT = _singular_values(centred_LTnn)[..., 0].log() + log_scale_LT1[..., 0]
+    log_values_LTn = _singular_values(P_LTnn).log() + log_scale_LT1
+    values_GLT = torch.stack(
+        (
+            log_amax_LD[:, :num_tokens],
+            log_norm_LD[:, :num_tokens],
+            *deviations,
+            num_negative_LT,
+            log_collapse_LT,
+            *log_values_LTn.unbind(-1),
+            log_amax_LD[:, num_tokens:].flip(0),
+            log_norm_LD[:, num_tokens:].flip(0),
+        )
+    )
+    return torch.stack((values_GLT.mean(-1), values_GLT.amax(-1)), dim=-1)
+
+
+def _singular_values(M: Tensor) -> Tensor:
+    """LAPACK's, which refuses what is not finite: there they are NaN."""
+    is_finite = M.isfinite().all(-1).all(-1)[..., None]
+    values: Tensor = torch.linalg.svdvals(M.where(is_finite[..., None], 0.0))
+    return values.where(is_finite, torch.nan)

@@ -32,11 +32,18 @@ class Meta(NamedTuple):
     log_segment: int
 
 
-def meta(num_streams: int) -> Meta:
-    """Up to four streams a thread owns a matrix; above, the threads of a warp share one."""
+def meta(num_streams: int, convention: Convention) -> Meta:
+    """A thread owns a matrix up to four streams, part of one at eight; between, a warp does.
+
+    The segments are the longest that spill nothing and need at most 128 registers; `v4` has to keep
+    both scales of each step.
+    """
+    is_v4 = convention == "v4"
     if num_streams <= 4:
-        return Meta(block=64, num_warps=2, segment=5, log_segment=2)
-    return Meta(block=16, num_warps=4, segment=5, log_segment=2)
+        return Meta(block=64, num_warps=2, segment=2 if is_v4 else 5, log_segment=1)
+    if num_streams < 8:
+        return Meta(block=4, num_warps=4, segment=2 if is_v4 else 5, log_segment=1)
+    return Meta(block=16, num_warps=4, segment=3 if is_v4 else 7, log_segment=1)
 
 
 @triton.jit
@@ -127,8 +134,9 @@ def _solve(
 
 
 @triton.jit
-def _store_statistic(pointer, value_T, is_token_T):
-    """Sum and maximum over the program's matrices; one NaN makes both NaN."""
+def _store_statistic(pointer, value_T, witness_T, is_token_T):
+    """Sum and maximum over the program's matrices; a NaN in one's witness makes both NaN."""
+    value_T = tl.where(witness_T == witness_T, value_T, witness_T)
     total = tl.sum(tl.where(is_token_T, value_T, 0.0), 0)
     largest = tl.max(tl.where(is_token_T, value_T, -float("inf")), 0)
     tl.store(pointer, total.to(tl.float32))
@@ -136,19 +144,32 @@ def _store_statistic(pointer, value_T, is_token_T):
 
 
 @triton.jit
+def _largest_error(sums_Tx, N: tl.constexpr, P: tl.constexpr):
+    return tl.max(tl.where((tl.arange(0, P) < N)[None, :], tl.abs(sums_Tx - 1.0), 0.0), 1)
+
+
+@triton.jit
 def _store_statistics(
-    pointer, result_Tji, range_T, is_token_T, TRANSPOSE: tl.constexpr, N: tl.constexpr, P: tl.constexpr
+    pointer,
+    result_Tji,
+    range_T,
+    logit_sum_T,
+    is_token_T,
+    TRANSPOSE: tl.constexpr,
+    N: tl.constexpr,
+    P: tl.constexpr,
 ):
+    """Row error, column error, amax forward and backward, logit range. Maxima alone would lose a NaN."""
     if TRANSPOSE:
         result_Tji = tl.permute(result_Tji, (0, 2, 1))
     result_Tji = tl.where(is_real(N, P), result_Tji, 0.0)
-    inside = (tl.arange(0, P) < N)[None, :]
     row_Ti, column_Tj = tl.sum(result_Tji, 1), tl.sum(result_Tji, 2)
-    _store_statistic(pointer, tl.max(tl.where(inside, tl.abs(row_Ti - 1.0), 0.0), 1), is_token_T)
-    _store_statistic(pointer + 2, tl.max(tl.where(inside, tl.abs(column_Tj - 1.0), 0.0), 1), is_token_T)
-    _store_statistic(pointer + 4, tl.max(tl.abs(row_Ti), 1), is_token_T)
-    _store_statistic(pointer + 6, tl.max(tl.abs(column_Tj), 1), is_token_T)
-    _store_statistic(pointer + 8, range_T, is_token_T)
+    witness_T = tl.sum(row_Ti, 1)
+    _store_statistic(pointer, _largest_error(row_Ti, N, P), witness_T, is_token_T)
+    _store_statistic(pointer + 2, _largest_error(column_Tj, N, P), witness_T, is_token_T)
+    _store_statistic(pointer + 4, tl.max(tl.abs(row_Ti), 1), witness_T, is_token_T)
+    _store_statistic(pointer + 6, tl.max(tl.abs(column_Tj), 1), witness_T, is_token_T)
+    _store_statistic(pointer + 8, range_T, logit_sum_T, is_token_T)
 
 
 @triton.jit
@@ -168,6 +189,7 @@ def sinkhorn_forward_kernel(
     matrix_T = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     logits_Tji = load_tile(logits_pointer, matrix_T, num_matrices, N, P, TRANSPOSE)
     range_T = _range(logits_Tji, N, P)
+    logit_sum_T = tl.sum(tl.sum(tl.abs(logits_Tji), 2), 1)
     logits_Tji, _empty = _lift(logits_Tji, N, P)
     if EPSILON > 0:
         result_Tji = _solve(logits_Tji, num_iterations - 1, EPSILON, False, N, P)
@@ -179,7 +201,7 @@ def sinkhorn_forward_kernel(
     if STATISTICS:
         place = statistics_pointer + tl.program_id(0) * 10
         is_token_T = matrix_T < num_matrices
-        _store_statistics(place, result_Tji, range_T, is_token_T, TRANSPOSE, N, P)
+        _store_statistics(place, result_Tji, range_T, logit_sum_T, is_token_T, TRANSPOSE, N, P)
 
 
 @triton.jit
@@ -188,9 +210,7 @@ def _remember(K_Tji, a_Ti, b_Tj, LENGTH: tl.constexpr, EPSILON: tl.constexpr, IS
     all_a, all_b = (a_Ti,), (b_Tj,)
     for _ in tl.static_range(LENGTH):
         a_Ti, b_Tj = _steps(K_Tji, a_Ti, b_Tj, 1, EPSILON, IS_LOG)
-        # Triton has no starred tuples.
-        all_a = all_a + (a_Ti,)  # type: ignore[assignment]  # noqa: RUF005
-        all_b = all_b + (b_Tj,)  # type: ignore[assignment]  # noqa: RUF005
+        all_a, all_b = all_a + (a_Ti,), all_b + (b_Tj,)
     return all_a, all_b
 
 
@@ -310,11 +330,12 @@ def sinkhorn_backward_kernel(
     logits_Tji, empty_Tji = _lift(logits_Tji, N, P)
     if EPSILON > 0:
         result_Tji = _solve_gradient(logits_Tji, gradient_Tji, NUM_STEPS, SEGMENT, EPSILON, False, N, P)
+        result_Tji = tl.where(empty_Tji, 0.0, result_Tji)
     elif tl.max(range_T, 0) > _WIDE:
         result_Tji = _solve_gradient(logits_Tji, gradient_Tji, NUM_STEPS, LOG_SEGMENT, EPSILON, True, N, P)
+        result_Tji = tl.where(empty_Tji, 0.0, result_Tji)
     else:
         result_Tji = _solve_gradient(logits_Tji, gradient_Tji, NUM_STEPS, SEGMENT, EPSILON, False, N, P)
-    result_Tji = tl.where(empty_Tji, 0.0, result_Tji)
     store_tile(result_pointer, matrix_T, result_Tji, num_matrices, N, P, TRANSPOSE)
 
 
@@ -326,7 +347,7 @@ def launch_forward(
     `logits_Tnn` is contiguous, with at least one matrix of at least two streams.
     """
     num_matrices, num_streams = logits_Tnn.shape[0], logits_Tnn.shape[-1]
-    cut = meta(num_streams)
+    cut = meta(num_streams, convention)
     num_programs = triton.cdiv(num_matrices, cut.block)
     result_Tnn = torch.empty_like(logits_Tnn)
     statistics = logits_Tnn.new_empty(
@@ -351,7 +372,7 @@ def launch_backward(
 ) -> Tensor:
     """Returns the gradient of the logits; both inputs are contiguous, as in `launch_forward`."""
     num_matrices, num_streams = logits_Tnn.shape[0], logits_Tnn.shape[-1]
-    cut = meta(num_streams)
+    cut = meta(num_streams, convention)
     result_Tnn = torch.empty_like(logits_Tnn)
     sinkhorn_backward_kernel[(triton.cdiv(num_matrices, cut.block),)](
         logits_Tnn,

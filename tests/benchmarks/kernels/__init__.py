@@ -1,0 +1,1 @@
+"""The Sinkhorn kernels beside those of others, compiled the same way."""
