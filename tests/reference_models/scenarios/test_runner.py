@@ -15,7 +15,7 @@ import typer
 from tests.reference_models.scenarios.in_process import foreshock, record_here
 
 from foreshock.cli import build_app
-from foreshock.reference_models.scenarios.record import read_record
+from foreshock.reference_models.scenarios.record import FORMAT_VERSION, read_record
 from foreshock.reference_models.scenarios.schema import load_scenario
 from foreshock.reference_models.train import train
 
@@ -192,7 +192,7 @@ def test_a_folder_of_another_configuration_or_version_is_refused_before_training
     assert not (out / ".work").exists()
 
     path = out / "tiny-s0" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format_version": 2}))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format_version": FORMAT_VERSION + 1}))
     for seed in (0, 1):  # the run itself, and one that would only share the folder
         code, _, error = foreshock("run", write(seeds=(seed,)), "--out", out)
         assert code == 2 and "was recorded in format version 2" in error

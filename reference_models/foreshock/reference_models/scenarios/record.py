@@ -46,7 +46,7 @@ from foreshock.wire import (
 
 FloatColumn = NDArray[np.float32]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SIGNALS: Final = "signals.parquet"
 MANIFEST: Final = "manifest.json"
 # The columns that say which row it is; every other column is a series

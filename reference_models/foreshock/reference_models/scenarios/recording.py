@@ -105,6 +105,7 @@ def _facts(run: PlannedRun, result: TrainResult, probe: Probe) -> dict[str, Any]
         "scenario": run.header.name,
         "family": run.header.family,
         "class": run.header.expected,
+        "grid": run.grid,
         "point": run.point,
         "variant": run.variant,
         "seed": run.seed,

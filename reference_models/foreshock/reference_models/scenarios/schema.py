@@ -61,10 +61,14 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One training of a scenario: a point of its grid with a seed. The same file gives the same `run_id`."""
+    """One training of a scenario: a point of its grid with a seed. The same file gives the same `run_id`.
+
+    `grid` has all values of each axis, in the order of the file.
+    """
 
     run_id: str
     header: Header
+    grid: dict[str, list[Any]]
     point: dict[str, Any]
     seed: int
     config: TrainConfig
@@ -122,7 +126,7 @@ def _planned(tables: dict[str, Any]) -> tuple[Header, tuple[PlannedRun, ...]]:
         asked = forks if forks and (not forks.seeds or seed in forks.seeds) else None
         if asked:
             _check_forks(asked, config)
-        runs.append(PlannedRun(_run_id(header.name, point, seed), header, point, seed, config, asked))
+        runs.append(PlannedRun(_run_id(header.name, point, seed), header, axes, point, seed, config, asked))
     try:
         check_num_forked(runs)
     except ScenarioError as error:
