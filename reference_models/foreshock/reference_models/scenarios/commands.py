@@ -1,4 +1,4 @@
-"""`foreshock scenarios`: run, label, fork, list. Nothing heavy is imported before they run."""
+"""`foreshock scenarios`: run, label, fork, study, list. Nothing heavy is imported before they run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +57,18 @@ def fork(
     from foreshock.reference_models.scenarios.execution import fork_command
 
     raise typer.Exit(fork_command(directory, jobs=jobs, keeps_states=keep_states, as_json=as_json))
+
+
+@scenarios.command()
+def study(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
+    family: Annotated[str, typer.Argument(help="Whose runs: `defence` say, as `list` shows families.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what each axis of a family's grid changes in its runs, with intervals over the seeds."""
+    from foreshock.reference_models.scenarios.execution import study_command
+
+    raise typer.Exit(study_command(directory, family, as_json=as_json))
 
 
 @scenarios.command(name="list")

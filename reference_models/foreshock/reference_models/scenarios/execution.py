@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 
 from foreshock.reference_models import plain_json
 from foreshock.reference_models.errors import ModelsError
-from foreshock.reference_models.scenarios import views
+from foreshock.reference_models.scenarios import study_view, views
 from foreshock.reference_models.scenarios.fork_runner import ForkRunner
 from foreshock.reference_models.scenarios.fork_view import ForkProgressView, ForkSilence
 from foreshock.reference_models.scenarios.labelling import family_counts, label_directory
 from foreshock.reference_models.scenarios.runner import Runner
 from foreshock.reference_models.scenarios.schema import Scenario, load_scenario
 from foreshock.reference_models.scenarios.splits import find_files, shipped_files, shipped_name
+from foreshock.reference_models.scenarios.study import study_directory
 from foreshock.reference_models.termination import terminate_as_interrupt
 
 FAILED: Final = 1
@@ -92,6 +94,22 @@ def fork_command(directory: Path, *, jobs: int, keeps_states: bool, as_json: boo
     else:
         Console().print(views.fork_table(runs))
     return FAILED if any(outcome.error for outcome in outcomes) else 0
+
+
+def study_command(directory: Path, family: str, *, as_json: bool) -> int:
+    """Labels a family's runs and compares them along the axes of its grid; 1 where a record is damaged."""
+    try:
+        found = study_directory(directory.expanduser(), family)
+    except (ModelsError, OSError) as error:
+        print(f"foreshock scenarios study: {error}", file=sys.stderr)
+        return REFUSED
+    if as_json:
+        print(plain_json.dump(found.as_dict()))
+    else:
+        console = Console()
+        console.print(study_view.cell_table(found), "", study_view.effect_table(found), sep="\n")
+        console.print(Text(study_view.footnote(found), style="dim"))
+    return FAILED if found.num_left_out else 0
 
 
 def list_command(*, as_json: bool) -> int:

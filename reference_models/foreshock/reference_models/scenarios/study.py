@@ -3,8 +3,9 @@
 A study is all runs of one family. Its axes are the keys of its grids, and the scenario's name where several
 files share the family. The last value of each axis, taken together, is the reference; an effect is the
 first value (or each other one) minus the last, at the reference of all other axes ("alone") or averaged
-over their values ("on average"). Runs are paired by seed, and the seed is the unit: an interval is
-Student's over the seeds' differences, so that 20 runs of 5 seeds count as 5.
+over their values ("on average"). Runs are paired by seed, and the seed is the unit, so that 20 runs of 5
+seeds count as 5: the interval is Student's over the seeds' differences, and for the share that failed
+Newcombe's, since differences of 0 and 1 that all agree have no variance to go by.
 """
 
 import json
@@ -12,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from foreshock.reference_models.errors import RecordError
-from foreshock.reference_models.scenarios.labelling import LabelledRun
+from foreshock.reference_models.scenarios.labelling import LabelledRun, label_directory
 from foreshock.reference_models.scenarios.labels import Labels
+from foreshock.reference_models.scenarios.record import read_record
 
 SCENARIO: Final = "scenario"
 CONFIDENCE: Final = 0.95
@@ -38,9 +41,9 @@ class Harm:
     model knows nothing. `events`: how many events the labeller finds.
     """
 
-    failed: float
+    failed: bool
     late_loss: float
-    events: float
+    events: int
 
     @classmethod
     def of(cls, labels: Labels, steps: NDArray[np.int64], losses: NDArray[np.float64]) -> "Harm":
@@ -50,7 +53,7 @@ class Harm:
         loss_at[steps] = losses
         late = loss_at[first_late:]
         late_loss = float(np.where(np.isfinite(late), late, losses[0]).mean())
-        return cls(float(labels.is_positive), late_loss, float(len(labels.events)))
+        return cls(labels.is_positive, late_loss, len(labels.events))
 
 
 HARMS: Final = tuple(Harm.__dataclass_fields__)
@@ -58,26 +61,44 @@ HARMS: Final = tuple(Harm.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over seeds with its interval; the bounds are NaN with one seed."""
+    """A mean over seeds, or a difference of two, with its interval; bounds are NaN where there is none."""
 
     mean: float
     low: float
     high: float
     num_seeds: int
 
-    @classmethod
-    def over_seeds(cls, values: Sequence[float]) -> "Interval":
-        """Student's interval of the mean of at least one value."""
-        mean, count = float(np.mean(values)), len(values)
-        if count < 2:
-            return cls(mean, math.nan, math.nan, count)
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-        return cls(mean, mean - half, mean + half, count)
-
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval leaves 0 out; False where there is none, or where all seeds agree on 0."""
+        """Whether the interval leaves 0 out; False where there is none."""
         return self.low > 0 or self.high < 0
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Student's interval of a mean; there is none for one value."""
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Interval(mean, math.nan, math.nan, count)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+    return Interval(mean, mean - half, mean + half, count)
+
+
+def share_interval(values: Sequence[float]) -> Interval:
+    """Wilson's interval of a share: five of five is no proof of all (J. Am. Stat. Assoc. 22, 1927)."""
+    share, count = float(np.mean(values)), len(values)
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), count)
+
+
+def share_difference(ones: Sequence[float], twos: Sequence[float]) -> Interval:
+    """Newcombe's interval of a difference of two shares, from Wilson's (Stat. Med. 17, 1998, method 10)."""
+    one, two = share_interval(ones), share_interval(twos)
+    mean = one.mean - two.mean
+    low = mean - math.hypot(one.mean - one.low, two.high - two.mean)
+    high = mean + math.hypot(one.high - one.mean, two.mean - two.low)
+    return Interval(mean, low, high, one.num_seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +135,21 @@ class Study:
         return asdict(self)
 
 
+def study_directory(directory: Path, family: str) -> Study:
+    """The study of a family in a folder of records, labelled afresh; see `study`."""
+    runs = label_directory(directory)
+
+    def harm_of(run: LabelledRun) -> Harm:
+        assert run.labels is not None, "study asks for the harm of labelled runs only"
+        return Harm.of(run.labels, *read_record(directory / run.run_id, verify=False).losses())
+
+    return study(family, runs, harm_of)
+
+
 def study(family: str, runs: Sequence[LabelledRun], harm_of: Callable[[LabelledRun], Harm]) -> Study:
     """The study of a family's labelled runs.
 
-    Raises RecordError where the runs form no study: one cell only, or cells that are missing.
+    Raises RecordError where the runs form no study: no axis, cells that are missing, seeds that differ.
     """
     known = [run for run in runs if run.labels is not None and run.manifest["family"] == family]
     if not known:
@@ -154,34 +186,41 @@ def _effect(
     reference = values[number][-1]
 
     def differences(others: Sequence[Cell]) -> dict[str, Interval]:
-        """Over seeds that every pair of cells has: the mean difference of the pairs."""
-        pairs = [(harms[_replaced(cell, number, value)], harms[_replaced(cell, number, reference)]) for cell in others]
-        seeds = sorted(set.intersection(*(set(one) & set(two) for one, two in pairs)))
+        ones = [harms[_replaced(cell, number, value)] for cell in others]
+        twos = [harms[_replaced(cell, number, reference)] for cell in others]
+        seeds = sorted(set.intersection(*map(set, (*ones, *twos))))
         if not seeds:
             raise RecordError(f"the cells of {list(axes)[number]} share no seed, so nothing can be paired")
         return {
-            harm: Interval.over_seeds(
-                [
-                    float(np.mean([getattr(one[seed], harm) - getattr(two[seed], harm) for one, two in pairs]))
-                    for seed in seeds
-                ]
-            )
+            harm: _difference(harm, _by_seed(harm, ones, seeds), _by_seed(harm, twos, seeds))
             for harm in HARMS
         }
 
     at_reference = tuple(each[-1] for each in values)
     all_cells = [cell for cell in product(*values) if cell[number] == reference]
-    return Effect(
-        list(axes)[number], value, reference, differences([at_reference]), differences(all_cells)
-    )
+    return Effect(list(axes)[number], value, reference, differences([at_reference]), differences(all_cells))
 
 
 def _replaced(cell: Cell, number: int, value: str) -> Cell:
     return (*cell[:number], value, *cell[number + 1 :])
 
 
+def _by_seed(harm: str, cells: Sequence[Mapping[int, Harm]], seeds: Sequence[int]) -> list[float]:
+    """For each seed the harm's mean over cells."""
+    return [float(np.mean([getattr(cell[seed], harm) for cell in cells])) for seed in seeds]
+
+
+def _difference(harm: str, ones: Sequence[float], twos: Sequence[float]) -> Interval:
+    if harm == "failed":
+        return share_difference(ones, twos)
+    return mean_interval([one - two for one, two in zip(ones, twos, strict=True)])
+
+
 def _each(harms: Sequence[Harm]) -> dict[str, Interval]:
-    return {name: Interval.over_seeds([getattr(harm, name) for harm in harms]) for name in HARMS}
+    values = {name: [float(getattr(harm, name)) for harm in harms] for name in HARMS}
+    return {
+        name: (share_interval if name == "failed" else mean_interval)(each) for name, each in values.items()
+    }
 
 
 def _point(run: LabelledRun) -> dict[str, str]:
