@@ -35,7 +35,10 @@ def footnote(study: Study) -> str:
         f"{_short(axis)} {value}" for axis, value in zip(study.axes, study.cells[-1].cell, strict=True)
     )
     left_out = f" {study.num_left_out} damaged runs were left out." if study.num_left_out else ""
-    return f"Reference: {reference}. Intervals of {CONFIDENCE:.0%} over seeds; * leaves 0 out. Late loss: the last fifth, a dead step counts as the first loss.{left_out}"
+    return (
+        f"Reference: {reference}. Intervals of {CONFIDENCE:.0%} over seeds; * leaves 0 out. Late loss: the "
+        f"last fifth, where a dead step counts as the first loss.{left_out}"
+    )
 
 
 def _table(titles: list[str]) -> Table:
