@@ -15,6 +15,8 @@ RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = (
     "thread_cost", "probe_overhead", "ingest", "hyper_connection", "kernels", "anticipatory_overhead",
 )  # fmt: skip
+# Those that read what others have trained for hours
+ON_REQUEST = ("development_split",)
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -47,12 +49,18 @@ def _cpuinfo() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", default=BENCHMARKS, help=f"which to run (all): {', '.join(BENCHMARKS)}"
+        "names",
+        nargs="*",
+        default=BENCHMARKS,
+        help=f"which to run (all): {', '.join(BENCHMARKS)}; on request: {', '.join(ON_REQUEST)}",
     )
     for name in parser.parse_args().names:
         result = {"machine": machine()} | measure(name)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        page = getattr(importlib.import_module(f"tests.benchmarks.{name}"), "page", None)
+        if page is not None:
+            (RESULTS / f"{name}.md").write_text(page(result))
         print(name, json.dumps(result, indent=1))
 
 
