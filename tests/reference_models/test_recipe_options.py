@@ -23,7 +23,7 @@ def options(**changes: Any) -> RecipeOptions:
 
 
 def test_nothing_given_is_the_default_configuration() -> None:
-    assert TrainConfig(**options().fields()) == TrainConfig()
+    assert TrainConfig(**options().config_fields()) == TrainConfig()
 
 
 def test_what_is_given_is_read() -> None:
@@ -35,7 +35,7 @@ def test_what_is_given_is_read() -> None:
         mix=("code=1", "50:prose=1"),
         mix_change="linear",
         faults=("bad_batch step=3 share=0.5", "stream_precision step=4 precision=bf16"),
-    ).fields()
+    ).config_fields()
     assert fields["optimizer"] == OptimizerConfig(name="muon", betas=(0.8, 0.999))
     assert fields["rewarms"] == (Rewarm(50), Rewarm(90, 10), Rewarm(100, 20, 0.5))
     assert fields["batch_ramp"] == BatchRamp(2, 30)
@@ -66,4 +66,4 @@ def test_a_switchs_weights_are_read() -> None:
 )
 def test_what_cannot_be_read_is_told(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        options(**changes).fields()
+        options(**changes).config_fields()

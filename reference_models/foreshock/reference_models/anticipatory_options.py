@@ -11,7 +11,7 @@ from foreshock.reference_models.errors import ConfigError
 class AnticipatoryOptions:
     """When, how far ahead, how long and after how long a way back, as given. None means: not given."""
 
-    mode: str = "off"
+    anticipatory: str = "off"
     lag: int | None = None
     period_steps: int | None = None
     rollback_steps: int | None = None
@@ -23,12 +23,12 @@ class AnticipatoryOptions:
             for name in ("lag", "period_steps", "rollback_steps")
             if getattr(self, name) is not None
         }
-        config = AnticipatoryRouting(cast(Mode, self.mode), **given)
-        used = {"off": (), "always": ("lag",)}.get(self.mode, tuple(given))
+        config = AnticipatoryRouting(cast(Mode, self.anticipatory), **given)
+        used = {"off": (), "always": ("lag",)}.get(self.anticipatory, tuple(given))
         for name in given:
             if name not in used:
                 raise ConfigError(
-                    f"{name} is {given[name]}, but anticipatory routing is {self.mode}; "
+                    f"{name} is {given[name]}, but anticipatory routing is {self.anticipatory}; "
                     f"give --anticipatory {'always or ' if name == 'lag' else ''}reactive, or leave it out"
                 )
         return config

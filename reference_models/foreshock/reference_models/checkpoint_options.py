@@ -15,10 +15,10 @@ CHECKPOINT_EVERY: Final = 100
 class CheckpointOptions:
     """Where checkpoints go, how often and how many, and from which a run goes on. None means: not given."""
 
-    folder: Path | None
-    every: int | None
-    keep: int
-    resume: Path | None
+    checkpoints: Path | None = None
+    checkpoint_every: int | None = None
+    keep: int = 3
+    resume: Path | None = None
 
     def resumed_state(self) -> State | None:
         """The state to go on from; raises CheckpointError."""
@@ -30,13 +30,13 @@ class CheckpointOptions:
         A run that goes back by itself, by `rollback_steps`, keeps them at least as often by default.
         Raises ConfigError for a folder that another run has used, and CheckpointError.
         """
-        path = self.folder
+        path = self.checkpoints
         if path is None and self.resume is not None:
             path = newest_checkpoint(self.resume).parent
         if path is None:
-            if self.every is not None:
+            if self.checkpoint_every is not None:
                 raise ConfigError(
-                    f"checkpoint_every is {self.every}, but no folder is given; give --checkpoints"
+                    f"checkpoint_every is {self.checkpoint_every}, but no folder is given; give --checkpoints"
                 )
             return None
         folder = Folder(path, self.keep)
@@ -46,4 +46,4 @@ class CheckpointOptions:
                 "or give another folder"
             )
         by_default = min(CHECKPOINT_EVERY, rollback_steps or CHECKPOINT_EVERY)
-        return Keeping(folder, by_default if self.every is None else self.every, run_id)
+        return Keeping(folder, by_default if self.checkpoint_every is None else self.checkpoint_every, run_id)

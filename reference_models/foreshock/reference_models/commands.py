@@ -7,6 +7,7 @@ import typer
 
 
 def train(
+    ctx: typer.Context,
     connection: Annotated[
         str | None,
         typer.Option(help="residual, laurel, hc, mhc, mhc_v4 or mhc_lite (default: mhc)."),
@@ -14,24 +15,32 @@ def train(
     layer_connections: Annotated[
         str | None, typer.Option(help="A connection for each layer, such as 'hc*4,mhc*20'.")
     ] = None,
-    blocks: Annotated[int, typer.Option(help="Transformer blocks, two sub-layers each; sets the size.")] = 12,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    num_blocks: Annotated[
+        int, typer.Option("--blocks", help="Transformer blocks, two sub-layers each; sets the size.")
+    ] = 12,
+    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 3e-3,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the text's order.")] = 0,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
-    warmup: Annotated[
-        int | None, typer.Option(help="Steps of linear warm-up (default: 20, fewer in a shorter run).")
+    num_steps: Annotated[int, typer.Option("--steps", help="Optimizer steps.")] = 400,
+    warmup_steps: Annotated[
+        int | None,
+        typer.Option("--warmup", help="Steps of linear warm-up (default: 20, fewer in a shorter run)."),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Windows in a batch.")] = 8,
     width: Annotated[int | None, typer.Option(help="Width (default: by --blocks, 256 for 12).")] = None,
     context: Annotated[int | None, typer.Option(help="Bytes in a window (default: by --blocks).")] = None,
-    streams: Annotated[int | None, typer.Option(help="Residual streams (default: 4; residual 1).")] = None,
-    stream_exit: Annotated[
-        str, typer.Option("--exit", help="How streams become one: sum or v4_head.")
-    ] = "sum",
-    experts: Annotated[int, typer.Option(help="Experts in the place of each MLP; 0 for none.")] = 0,
+    num_streams: Annotated[
+        int | None, typer.Option("--streams", help="Residual streams (default: 4; residual 1).")
+    ] = None,
+    exit: Annotated[str, typer.Option("--exit", help="How streams become one: sum or v4_head.")] = "sum",
+    num_experts: Annotated[
+        int, typer.Option("--experts", help="Experts in the place of each MLP; 0 for none.")
+    ] = 0,
     top_k: Annotated[int | None, typer.Option(help="Experts that a token sees (default: 2).")] = None,
-    hash_layers: Annotated[
-        int | None, typer.Option(help="First MoE layers that route by the token alone (default: 0; V4: 3).")
+    num_hash_layers: Annotated[
+        int | None,
+        typer.Option(
+            "--hash-layers", help="First MoE layers that route by the token alone (default: 0; V4: 3)."
+        ),
     ] = None,
     swiglu_clamp: Annotated[
         float | None, typer.Option(help="Where SwiGLU's inputs are cut (default: nowhere; V4: 10).")
@@ -52,14 +61,16 @@ def train(
     betas: Annotated[str, typer.Option(help="AdamW's two, with a comma.")] = "0.9,0.95",
     adam_eps: Annotated[float, typer.Option(help="AdamW's epsilon.")] = 1e-8,
     router_lr_factor: Annotated[float, typer.Option(help="Factor on the learning rate of routers.")] = 1.0,
-    no_decay: Annotated[
+    undecayed: Annotated[
         list[str] | None,
-        typer.Option(help="Part of the names of parameters that do not decay, 'head.' say; repeatable."),
+        typer.Option(
+            "--no-decay", help="Part of the names of parameters that do not decay, 'head.' say; repeatable."
+        ),
     ] = None,
     schedule: Annotated[str, typer.Option(help="After the warm-up: cosine or constant.")] = "cosine",
-    rewarm: Annotated[
+    rewarms: Annotated[
         list[str] | None,
-        typer.Option(help="STEP:WARMUP:FACTOR at which the schedule begins anew, repeatable."),
+        typer.Option("--rewarm", help="STEP:WARMUP:FACTOR at which the schedule begins anew, repeatable."),
     ] = None,
     accumulate: Annotated[int, typer.Option(help="Parts of a batch whose gradients are added up.")] = 1,
     z_loss: Annotated[float, typer.Option(help="Coefficient of the mean squared log Z; 0 for none.")] = 0.0,
@@ -73,20 +84,26 @@ def train(
         ),
     ] = None,
     mix_change: Annotated[str, typer.Option(help="Between the steps of --mix: step or linear.")] = "step",
-    fault: Annotated[
+    faults: Annotated[
         list[str] | None,
-        typer.Option(help="A planted fault, 'bad_batch step=100' say, repeatable; see the room's README."),
+        typer.Option(
+            "--fault", help="A planted fault, 'bad_batch step=100' say, repeatable; see the room's README."
+        ),
     ] = None,
     anticipatory: Annotated[
         str,
         typer.Option(help="Experts chosen by older parameters: off, always, or reactive, after an alarm."),
     ] = "off",
     lag: Annotated[int | None, typer.Option(help="Steps by which they are older (default: 4).")] = None,
-    period: Annotated[
-        int | None, typer.Option(help="Steps from an alarm until routing is as usual (default: 200).")
+    period_steps: Annotated[
+        int | None,
+        typer.Option("--period", help="Steps from an alarm until routing is as usual (default: 200)."),
     ] = None,
-    rollback: Annotated[
-        int | None, typer.Option(help="Steps to go back by on an alarm, or some more (default: 20; 0: none).")
+    rollback_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--rollback", help="Steps to go back by on an alarm, or some more (default: 20; 0: none)."
+        ),
     ] = None,
     checkpoints: Annotated[Path | None, typer.Option(help="Folder that checkpoints are kept in.")] = None,
     checkpoint_every: Annotated[
@@ -109,7 +126,7 @@ def train(
     project: Annotated[str | None, typer.Option(help="Project of the run (default: default).")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run (default: connection, seed).")] = None,
     group: Annotated[str | None, typer.Option(help="Group of the run.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag of the run, repeatable.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag of the run, repeatable.")] = None,
     run_id: Annotated[str | None, typer.Option(help="Identity of the run (default: a new one).")] = None,
     directory: Annotated[
         Path | None, typer.Option(help="The spool's folder (default: FORESHOCK_DIR).")
@@ -120,64 +137,10 @@ def train(
     ] = False,
 ) -> None:
     """Train a reference model on real text, with the probe attached."""
-    from foreshock.reference_models.anticipatory_options import AnticipatoryOptions
-    from foreshock.reference_models.checkpoint_options import CheckpointOptions
-    from foreshock.reference_models.recipe_options import RecipeOptions
     from foreshock.reference_models.train_command import run_train
     from foreshock.reference_models.train_options import TrainOptions
 
-    options = TrainOptions(
-        connection=connection,
-        layer_connections=layer_connections,
-        num_blocks=blocks,
-        learning_rate=lr,
-        seed=seed,
-        num_steps=steps,
-        warmup_steps=warmup,
-        batch_size=batch_size,
-        width=width,
-        context=context,
-        num_streams=streams,
-        exit=stream_exit,
-        num_experts=experts,
-        top_k=top_k,
-        num_hash_layers=hash_layers,
-        swiglu_clamp=swiglu_clamp,
-        qk_norm=qk_norm,
-        precision=precision,
-        recompute=recompute,
-        clip=clip,
-        loss_scale=loss_scale,
-        device=device,
-        data=tuple(data or ()),
-        url=url,
-        mode=mode,
-        project=project,
-        name=name,
-        group=group,
-        tags=tuple(tag or ()),
-        run_id=run_id,
-        directory=directory,
-        threads=threads,
-        recipe=RecipeOptions(
-            optimizer=optimizer,
-            betas=betas,
-            adam_eps=adam_eps,
-            router_lr_factor=router_lr_factor,
-            undecayed=tuple(no_decay or ()),
-            schedule=schedule,
-            rewarms=tuple(rewarm or ()),
-            accumulate=accumulate,
-            z_loss=z_loss,
-            batch_ramp=batch_ramp,
-            mix=tuple(mix or ()),
-            mix_change=mix_change,
-            faults=tuple(fault or ()),
-        ),
-        checkpoints=CheckpointOptions(checkpoints, checkpoint_every, keep, resume),
-        anticipatory=AnticipatoryOptions(anticipatory, lag, period, rollback),
-    )
-    raise typer.Exit(run_train(options, as_json=as_json))
+    raise typer.Exit(run_train(TrainOptions.of_command(ctx.params), as_json=as_json))
 
 
 def demo(

@@ -16,21 +16,21 @@ from foreshock.reference_models.train_config import OptimizerConfig, OptimizerNa
 class RecipeOptions:
     """Optimizer, schedule, batches, mix and faults, as given."""
 
-    optimizer: str
-    betas: str
-    adam_eps: float
-    router_lr_factor: float
-    undecayed: tuple[str, ...]
-    schedule: str
-    rewarms: tuple[str, ...]
-    accumulate: int
-    z_loss: float
-    batch_ramp: str | None
-    mix: tuple[str, ...]
-    mix_change: str
-    faults: tuple[str, ...]
+    optimizer: str = "adamw"
+    betas: str = "0.9,0.95"
+    adam_eps: float = 1e-8
+    router_lr_factor: float = 1.0
+    undecayed: tuple[str, ...] = ()
+    schedule: str = "cosine"
+    rewarms: tuple[str, ...] = ()
+    accumulate: int = 1
+    z_loss: float = 0.0
+    batch_ramp: str | None = None
+    mix: tuple[str, ...] = ()
+    mix_change: str = "step"
+    faults: tuple[str, ...] = ()
 
-    def fields(self) -> dict[str, Any]:
+    def config_fields(self) -> dict[str, Any]:
         """The fields of TrainConfig that follow; raises ConfigError."""
         points = tuple(MixPoint.parse(text) for text in self.mix)
         if not points and self.mix_change != "step":

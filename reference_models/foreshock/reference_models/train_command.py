@@ -71,10 +71,10 @@ def run_train(options: TrainOptions, *, as_json: bool) -> int:
 
 
 def _train(options: TrainOptions, config: TrainConfig, world: World, *, as_json: bool) -> int:
-    state = options.checkpoints.resumed_state()
+    state = options.keeping.resumed_state()
     settings = options.probe_settings(config, state.get("run_id") if state else None)
     goes_back_by = config.anticipatory.rollback_steps if config.anticipatory.rolls_back else None
-    keeping = options.checkpoints.keeping(settings.run_id, rollback_steps=goes_back_by)
+    keeping = options.keeping.keeping(settings.run_id, rollback_steps=goes_back_by)
     if options.threads:
         torch.set_num_threads(options.threads)
     holder = ProbeHolder(options, config, settings, resume=state is not None)

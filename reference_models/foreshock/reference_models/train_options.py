@@ -1,8 +1,9 @@
 """The options of `foreshock train`, as given, and the configuration that follows from them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 import torch
 
@@ -52,41 +53,51 @@ OPTION_OF_FIELD: Final = {
 class TrainOptions:
     """The command line, as given. None means: not given."""
 
-    connection: str | None
-    layer_connections: str | None
-    num_blocks: int
-    learning_rate: float
-    seed: int
-    num_steps: int
-    warmup_steps: int | None
-    batch_size: int
-    width: int | None
-    context: int | None
-    num_streams: int | None
-    exit: str
-    num_experts: int
-    top_k: int | None
-    num_hash_layers: int | None
-    swiglu_clamp: float | None
-    qk_norm: bool
-    precision: str
-    recompute: bool
-    clip: float
-    loss_scale: float | None
-    device: str | None
-    data: tuple[str, ...]
-    url: str | None
-    mode: str | None
-    project: str | None
-    name: str | None
-    group: str | None
-    tags: tuple[str, ...]
-    run_id: str | None
-    directory: Path | None
-    threads: int | None
-    recipe: RecipeOptions
-    checkpoints: CheckpointOptions
-    anticipatory: AnticipatoryOptions = field(default_factory=AnticipatoryOptions)
+    connection: str | None = None
+    layer_connections: str | None = None
+    num_blocks: int = 12
+    learning_rate: float = 3e-3
+    seed: int = 0
+    num_steps: int = 400
+    warmup_steps: int | None = None
+    batch_size: int = 8
+    width: int | None = None
+    context: int | None = None
+    num_streams: int | None = None
+    exit: str = "sum"
+    num_experts: int = 0
+    top_k: int | None = None
+    num_hash_layers: int | None = None
+    swiglu_clamp: float | None = None
+    qk_norm: bool = False
+    precision: str = "fp32"
+    recompute: bool = False
+    clip: float = 1.0
+    loss_scale: float | None = None
+    device: str | None = None
+    data: tuple[str, ...] = ()
+    url: str | None = None
+    mode: str | None = None
+    project: str | None = None
+    name: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    run_id: str | None = None
+    directory: Path | None = None
+    threads: int | None = None
+    recipe: RecipeOptions = field(default_factory=RecipeOptions)
+    keeping: CheckpointOptions = field(default_factory=CheckpointOptions)
+    routing: AnticipatoryOptions = field(default_factory=AnticipatoryOptions)
+
+    @classmethod
+    def of_command(cls, given: Mapping[str, Any]) -> Self:
+        """The options as the command read them, by the names of the fields here and in the parts."""
+        return cls(
+            **_own(cls, given),
+            recipe=RecipeOptions(**_own(RecipeOptions, given)),
+            keeping=CheckpointOptions(**_own(CheckpointOptions, given)),
+            routing=AnticipatoryOptions(**_own(AnticipatoryOptions, given)),
+        )
 
     def train_config(self) -> TrainConfig:
         """The configuration that follows; raises ConfigError."""
@@ -111,8 +122,8 @@ class TrainOptions:
             seed=self.seed,
             device=self.device or ("cuda" if torch.cuda.is_available() else "cpu"),
             data=self.data,
-            anticipatory=self.anticipatory.config(),
-            **self.recipe.fields(),
+            anticipatory=self.routing.config(),
+            **self.recipe.config_fields(),
         )
 
     def run_name(self, config: TrainConfig) -> str:
@@ -138,7 +149,7 @@ class TrainOptions:
             directory=self.directory,
         )
         exists = any(settings.run_directory.glob("rank-*.json"))
-        if settings.mode != "disabled" and exists and self.checkpoints.resume is None:
+        if settings.mode != "disabled" and exists and self.keeping.resume is None:
             raise ConfigError(
                 f"run {settings.run_id} exists already in {settings.directory}; give another "
                 "--run-id, or none for a new one"
@@ -176,3 +187,9 @@ class TrainOptions:
         for name, text in given:
             if text is not None and not text.strip():
                 raise ConfigError(f"{name} is empty; give it a value or leave it out")
+
+
+def _own(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `given` are fields of `kind`; None means not given, so that the field's default holds."""
+    own = {each.name: given[each.name] for each in fields(kind) if given.get(each.name) is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
