@@ -151,7 +151,7 @@ def _study_lines(study: dict[str, Any]) -> list[str]:
     reference = ", ".join(
         f"{axis} {value}" for axis, value in zip(axes, study["cells"][-1]["cell"], strict=True)
     )
-    titles = ("failed", "late loss, nat", "events")
+    titles = ("failed", "late loss, nat", "largest rise, nat")
     return [
         f"| {' | '.join(axes)} | seeds | {' | '.join(titles)} |",
         "|---" * (len(axes) + 1 + len(titles)) + "|",

@@ -24,8 +24,14 @@ def test_what_is_not_given_is_the_default() -> None:
     ("given", "words"),
     [
         ({"lag": 3}, "lag is 3, but anticipatory routing is off; give --anticipatory always or reactive"),
-        ({"anticipatory": "always", "period_steps": 9}, "period_steps is 9, but anticipatory routing is always"),
-        ({"anticipatory": "always", "rollback_steps": 0}, "rollback_steps is 0, .*give --anticipatory reactive"),
+        (
+            {"anticipatory": "always", "period_steps": 9},
+            "period_steps is 9, but anticipatory routing is always",
+        ),
+        (
+            {"anticipatory": "always", "rollback_steps": 0},
+            "rollback_steps is 0, .*give --anticipatory reactive",
+        ),
         ({"anticipatory": "sometimes", "lag": 3}, "anticipatory is 'sometimes'; choose one of off"),
     ],
 )

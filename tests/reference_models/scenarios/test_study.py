@@ -47,7 +47,7 @@ def harm_of(run: LabelledRun) -> Harm:
     point, seed = run.manifest["point"], run.manifest["seed"]
     is_hc, is_free = point["model.connection"] == "hc", point["train.clip"] == "none"
     late_loss = 2 + is_hc + 0.5 * is_free + 4 * (is_hc and is_free) + 10 * seed + 0.1 * (is_hc * seed)
-    return Harm(failed=is_hc and is_free, late_loss=late_loss, events=int(is_hc))
+    return Harm(failed=is_hc and is_free, late_loss=late_loss, largest_rise=0.0)
 
 
 def test_effects_are_paired_by_seed_alone_and_averaged_whatever_the_order_of_the_runs() -> None:
@@ -104,6 +104,8 @@ def test_a_dead_step_counts_as_the_first_loss_and_a_step_trained_twice_by_its_la
     steps = np.r_[np.arange(1500), np.arange(1400, 1500)]
     again = Harm.of(label(losses, steps), steps, losses)
     assert again.late_loss == pytest.approx((200 * 2.0 + 100 * 3.0) / 300, abs=0.01)
+    assert again.largest_rise == pytest.approx(1.0, abs=0.05)
+    assert dead.largest_rise == pytest.approx(4.0)
 
 
 def test_scenarios_that_share_a_family_are_an_axis() -> None:
@@ -116,7 +118,7 @@ def test_scenarios_that_share_a_family_are_an_axis() -> None:
         for seed in (0, 1)
         for name in ("smooth", "disjoint")
     ]
-    found = study("data mix", runs, lambda run: Harm(False, float(len(run.manifest["scenario"])), 0))
+    found = study("data mix", runs, lambda run: Harm(False, float(len(run.manifest["scenario"])), 0.0))
     assert found.axes == ("scenario",)
     (effect,) = found.effects
     assert (effect.value, effect.reference, effect.alone["late_loss"].mean) == ("disjoint", "smooth", 2.0)

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from foreshock.reference_models.errors import RecordError
+from foreshock.reference_models.scenarios.baseline import FloatArray
 from foreshock.reference_models.scenarios.labelling import LabelledRun, label_directory
 from foreshock.reference_models.scenarios.labels import Labels
+from foreshock.reference_models.scenarios.loss_curve import IntArray, LossCurve
 from foreshock.reference_models.scenarios.record import read_record
+from foreshock.reference_models.scenarios.spikes import SpikeSearch
 
 SCENARIO: Final = "scenario"
 CONFIDENCE: Final = 0.95
@@ -36,24 +38,27 @@ Cell = tuple[str, ...]
 class Harm:
     """What became of one run.
 
-    `failed`: the labeller finds an event. `late_loss`: mean loss in nats over the last fifth of the planned
-    steps, where a step that is not finite or was not trained counts as the run's first loss, since a dead
-    model knows nothing. `events`: how many events the labeller finds.
+    `failed`: the labeller finds an event. `late_loss`: mean loss over the last fifth of the planned steps.
+    `largest_rise`: how far a loss came to lie above the line that the losses before it foretold. Both in
+    nats, and a step that is not finite or was not trained counts as the run's first loss, since a dead
+    model knows nothing.
     """
 
     failed: bool
     late_loss: float
-    events: int
+    largest_rise: float
 
     @classmethod
-    def of(cls, labels: Labels, steps: NDArray[np.int64], losses: NDArray[np.float64]) -> "Harm":
+    def of(cls, labels: Labels, steps: IntArray, losses: FloatArray) -> "Harm":
         """The outcome of a labelled loss curve; of a step trained twice the last loss counts."""
-        first_late = math.ceil((1 - LATE_SHARE) * labels.total_steps)
+        curve = LossCurve.of(losses, steps, labels.total_steps)
         loss_at = np.full(labels.total_steps, np.nan)
         loss_at[steps] = losses
-        late = loss_at[first_late:]
+        late = loss_at[math.ceil((1 - LATE_SHARE) * labels.total_steps) :]
         late_loss = float(np.where(np.isfinite(late), late, losses[0]).mean())
-        return cls(labels.is_positive, late_loss, len(labels.events))
+        level = SpikeSearch(curve, labels.rules).run().baseline.level
+        rise = np.where(curve.is_finite, losses, losses[0]) - level
+        return cls(labels.is_positive, late_loss, float(np.nanmax(rise, initial=0.0)))
 
 
 HARMS: Final = tuple(Harm.__dataclass_fields__)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from foreshock.reference_models.scenarios.study import CONFIDENCE, HARMS, Effect, Interval, Study
 
-_TITLES = {"failed": "failed", "late_loss": "late loss, nat", "events": "events"}
+_TITLES = {"failed": "failed", "late_loss": "late loss, nat", "largest_rise": "largest rise, nat"}
 
 
 def cell_table(study: Study) -> Table:
