@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foreshock.probe.canary import Canary, CanaryReading
 from foreshock.probe.frames import StepFrame
-from foreshock.probe.plan import DERIVED_OF_LAYERS, LAYER_SERIES, Plan
+from foreshock.probe.plan import CANARY_SERIES, DERIVED_OF_GAINS, STREAM_MAX, Plan
 from foreshock.wire import MISSING, is_missing
 
 
@@ -15,14 +15,15 @@ class StepVector:
     """Completes step frames to the layout of the stream `step`."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._canary = Canary(plan.num_layers)
-        device = {name: index for index, name in enumerate(plan.device_columns)}
-        self._loss, self._grad_norm = device["loss"], device["grad_norm"]
+        columns = plan.sheets["step"]
+        self._loss, self._grad_norm = columns.index("loss"), columns.index("grad_norm")
+        self._stream_max = plan.places(STREAM_MAX)
+        self._gains_2L = np.array([plan.places(series) for series in CANARY_SERIES])
+        self.restart()
 
     def restart(self) -> None:
         """Forgets what the canary has seen: a new attempt has begun."""
-        self._canary = Canary(self._plan.num_layers)
+        self._canary = Canary(self._gains_2L.shape[1])
 
     def complete(self, frame: StepFrame) -> NDArray[np.float32]:
         """The vector of a frame, float32 [columns of the stream `step`]."""
@@ -33,8 +34,10 @@ class StepVector:
             row[self._grad_norm] = _narrow(frame.grad_norm)
         host = (frame.learning_rate, frame.skipped, frame.seconds)
         parts = [row, np.array(host, np.float32), self._clipping(row[self._grad_norm], frame.clip_threshold)]
-        if self._plan.num_layers:
-            parts.append(self._of_layers(row, frame))
+        if self._stream_max:
+            parts.append(self._headroom(row[self._stream_max], frame))
+        if self._gains_2L.size:
+            parts.append(self._of_gains(row[self._gains_2L], frame))
         return np.concatenate(parts)
 
     @staticmethod
@@ -51,16 +54,16 @@ class StepVector:
         with np.errstate(invalid="ignore"):
             return np.array([np.float64(norm) * coefficient, coefficient], np.float32)
 
-    def _of_layers(self, row: NDArray[np.float32], frame: StepFrame) -> NDArray[np.float32]:
-        num_layers = self._plan.num_layers
-        block = row[: self._plan.num_block_rows * num_layers].reshape(-1, num_layers)
-        values = np.repeat(MISSING, len(DERIVED_OF_LAYERS))
-        stream_max = block[len(LAYER_SERIES) + 1]
-        if not is_missing(stream_max).all():
-            values[0] = _headroom_bits(stream_max, frame.stream_dtype_max)
-        if not is_missing(block[:2]).any():
-            values[1:] = _as_row(self._canary.update(frame.step, block[:2].max(0).astype(np.float64)))
-        return values
+    @staticmethod
+    def _headroom(stream_max_L: NDArray[np.float32], frame: StepFrame) -> NDArray[np.float32]:
+        if is_missing(stream_max_L).all():
+            return np.repeat(MISSING, 1)
+        return np.array([_headroom_bits(stream_max_L, frame.stream_dtype_max)], np.float32)
+
+    def _of_gains(self, gains_2L: NDArray[np.float32], frame: StepFrame) -> NDArray[np.float32]:
+        if is_missing(gains_2L).any():
+            return np.repeat(MISSING, len(DERIVED_OF_GAINS))
+        return _as_row(self._canary.update(frame.step, gains_2L.max(0).astype(np.float64)))
 
 
 def _headroom_bits(stream_max_L: NDArray[np.float32], dtype_max: float) -> float:
@@ -73,7 +76,7 @@ def _headroom_bits(stream_max_L: NDArray[np.float32], dtype_max: float) -> float
 
 
 def _as_row(reading: CanaryReading) -> NDArray[np.float32]:
-    row = np.repeat(MISSING, 4)
+    row = np.repeat(MISSING, len(DERIVED_OF_GAINS))
     row[0], row[3] = reading.gain, reading.spread
     if reading.rank is not None:
         row[1] = reading.rank

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.wire import Cadence
+
 
 class PendingRow(Protocol):
     """Values on their way from the device to the host."""
@@ -32,9 +34,10 @@ class StepFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class CompositeFrame:
-    """The composite signals of one step."""
+class SheetFrame:
+    """One step of a sheet that is sent less often."""
 
+    cadence: Cadence
     step: int
     time: float
     row: PendingRow
@@ -74,7 +77,7 @@ class NewAttempt:
     time: float
 
 
-Frame: TypeAlias = StepFrame | CompositeFrame | LogFrame | Happening | Facts | NewAttempt
+Frame: TypeAlias = StepFrame | SheetFrame | LogFrame | Happening | Facts | NewAttempt
 
 
 class FrameQueue:

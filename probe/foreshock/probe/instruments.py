@@ -1,25 +1,32 @@
-"""All observers of one model, and the two rows that they write."""
+"""All observers of one model, and the sheets that they write."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from foreshock.probe.clock import RARE_EVERY, SLOW_EVERY, Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.frames import PendingRow
-from foreshock.probe.observers import EmbeddingObserver, GradientObserver, MixingObserver, find_mixing
-from foreshock.probe.plan import DEVICE_SCALARS, Plan
+from foreshock.probe.observers import (
+    EmbeddingObserver,
+    GradientObserver,
+    MixingObserver,
+    Observer,
+    find_mixing,
+)
+from foreshock.probe.plan import Plan
 from foreshock.probe.rows import Row
+from foreshock.wire import Cadence
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one closed step leaves behind; None for a row where nothing was to be sent or no slot free."""
+    """What one closed step leaves behind; a row is None where no slot was free."""
 
-    row: PendingRow | None
-    composite: PendingRow | None
+    rows: Mapping[Cadence, PendingRow | None]
     learning_rate: float
     skipped: float
     clip_threshold: float | None
@@ -27,7 +34,7 @@ class Reading:
 
 
 class Instruments:
-    """Hooks the model and the optimizer, and reads the rows out at the end of each step."""
+    """Hooks the model and the optimizer, and reads the sheets out at the end of each step."""
 
     def __init__(
         self,
@@ -41,73 +48,76 @@ class Instruments:
     ) -> None:
         self._model = model
         self.mixing = find_mixing(model)
-        self.plan = Plan(len(self.mixing))
-        self._composite_every = composite_every
         self._clip_threshold = clip_threshold
         self._has_optimizer = optimizer is not None
         self._parameter_dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
-        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        self._row = Row(len(self.plan.device_columns), device)
-        self._composite_row = Row(len(self.plan.composite_columns), device)
-        scalars = self._row.values[-len(DEVICE_SCALARS) :]
-        self._loss, self._grad_norm, canary_norm, embedding_rms, embedding_max = scalars.unbind()
+        modules = [module for _, module in self.mixing]
         self._gradient = GradientObserver(
-            model.parameters(),
-            self.mixing[0][1].parameters() if self.mixing else (),
-            optimizer,
-            self._grad_norm,
-            canary_norm,
-            faults,
+            model.parameters(), modules[0].parameters() if modules else (), optimizer, faults
         )
-        self._closers: list[Callable[[], None]] = [self._gradient.close]
+        self._mixing = MixingObserver(modules, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        self._observers: list[Observer] = [self._mixing] if modules else []
+        self._observers.append(self._gradient)
         embedding = next((module for module in model.modules() if isinstance(module, nn.Embedding)), None)
         if embedding is not None:
-            observer = EmbeddingObserver(embedding, embedding_rms, embedding_max, faults)
-            self._closers.append(observer.close)
-        self._mixing_observer: MixingObserver | None = None
-        if self.mixing:
-            block = self._row.values[: -len(DEVICE_SCALARS)].view(self.plan.num_block_rows, -1)
-            modules = [module for _, module in self.mixing]
-            self._mixing_observer = MixingObserver(
-                modules, block, num_sampled_tokens=num_sampled_tokens, faults=faults
-            )
-            self._closers.append(self._mixing_observer.close)
+            self._observers.append(EmbeddingObserver(embedding, faults))
+        self._clock = Clock({"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY})
+        self._open_sheets(next((parameter.device for parameter in model.parameters()), torch.device("cpu")))
+
+    def _open_sheets(self, device: torch.device) -> None:
+        """Gives every observer its places, and starts it."""
+        self.plan = Plan.of([{"step": ("loss",)}, *(observer.columns for observer in self._observers)])
+        self._sheets = {cadence: Row(len(names), device) for cadence, names in self.plan.sheets.items()}
+        self._loss = self._sheets["step"].values[0]
+        taken: dict[Cadence, int] = dict.fromkeys(self._sheets, 0) | {"step": 1}
+        for observer in self._observers:
+            places: dict[Cadence, Tensor] = {}
+            for cadence, names in observer.columns.items():
+                if names:
+                    places[cadence] = self._sheets[cadence].values[taken[cadence] :][: len(names)]
+                    taken[cadence] += len(names)
+            observer.start(places, self._clock)
 
     def close_step(self, step: int, loss: Tensor | float | None, grad_norm: Tensor | float | None) -> Reading:
-        """Sends the rows on their way and begins the next step."""
+        """Sends the sheets that are due on their way and begins the next step."""
+        gradient = self._gradient
         with torch.no_grad():
             if isinstance(loss, Tensor):
                 self._loss.copy_(loss.detach().reshape(()))
             if isinstance(grad_norm, Tensor):
-                self._grad_norm.copy_(grad_norm.detach().reshape(()))
-            composite = self._close_composite(step)
-            gradient = self._gradient
+                gradient.out_norm.copy_(grad_norm.detach().reshape(()))
+            for observer in self._observers:
+                observer.end_step()
             reading = Reading(
-                row=self._row.send(),
-                composite=composite,
+                rows={
+                    cadence: row.send()
+                    for cadence, row in self._sheets.items()
+                    if cadence == "step" or self._clock.is_due[cadence]
+                },
                 learning_rate=gradient.learning_rate,
                 skipped=float(self._has_optimizer and not gradient.has_stepped),
                 clip_threshold=gradient.threshold if gradient.has_clipped else self._clip_threshold,
                 stream_dtype_max=self._stream_dtype_max(),
             )
         gradient.next_step()
+        self._clock.begin(step + 1)
         return reading
 
     def seen_config(self) -> dict[str, int | float]:
         """What training has shown of the configuration so far."""
         seen: dict[str, int | float] = {}
-        if self._mixing_observer is not None and self._mixing_observer.num_streams is not None:
-            seen["num_streams"] = self._mixing_observer.num_streams
+        if self._mixing.num_streams is not None:
+            seen["num_streams"] = self._mixing.num_streams
         if self._gradient.threshold is not None:
             seen["clip_threshold"] = self._gradient.threshold
         return seen
 
     def close(self) -> None:
         """Removes every hook."""
-        for close in self._closers:
-            close()
+        for observer in self._observers:
+            observer.close()
 
     def _stream_dtype_max(self) -> float:
         """Where the stream overflows: the model's word (it may change), else the parameters' dtype."""
@@ -115,14 +125,3 @@ class Instruments:
         if not isinstance(dtype, torch.dtype):
             dtype = self._parameter_dtype
         return torch.finfo(dtype).max if dtype.is_floating_point else math.inf
-
-    def _close_composite(self, step: int) -> PendingRow | None:
-        observer = self._mixing_observer
-        if observer is None:
-            return None
-        row = observer.composites() if observer.is_sampling else None
-        observer.is_sampling = (step + 1) % self._composite_every == 0
-        if row is None:
-            return None
-        self._composite_row.values.copy_(row)
-        return self._composite_row.send()

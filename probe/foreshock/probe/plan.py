@@ -1,77 +1,56 @@
 """Which column stands where: the layouts of the probe's own streams, fixed at attach."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from foreshock.wire import CATALOGUE
+from foreshock.probe.observers.observer import Columns
+from foreshock.wire import Cadence
 
-# In the order in which MixingObserver writes them: the means over tokens, then the maxima
-LAYER_GAINS: Final = (
-    "layer_amax_forward",
-    "layer_amax_backward",
-    "layer_norm_inf",
-    "layer_norm_one",
-    "layer_row_error",
-    "layer_column_error",
-)
-LAYER_SERIES: Final = (
-    *(f"{name}_mean" for name in LAYER_GAINS),
-    *(f"{name}_max" for name in LAYER_GAINS),
-    "layer_negativity_max",
-)
-STREAM_SERIES: Final = ("stream_rms", "stream_max")
-DEVICE_SCALARS: Final = (
-    "loss",
-    "grad_norm",
-    "canary_grad_norm",
-    "canary_embedding_rms",
-    "canary_embedding_max",
-)
 HOST_SCALARS: Final = ("learning_rate", "step_skipped", "step_seconds")
 DERIVED: Final = ("grad_norm_clipped", "clip_coefficient")
-DERIVED_OF_LAYERS: Final = (
-    "headroom_bits",
-    "canary_gain",
-    "canary_rank",
-    "canary_lead_steps",
-    "canary_spread",
-)
-
-
-def per_layer(series: Sequence[str], num_layers: int) -> tuple[str, ...]:
-    """Column names series by series, layers within."""
-    return tuple(f"{name}[{layer}]" for name in series for layer in range(num_layers))
+DERIVED_OF_STREAM: Final = ("headroom_bits",)
+DERIVED_OF_GAINS: Final = ("canary_gain", "canary_rank", "canary_lead_steps", "canary_spread")
+# What the canary follows, and what headroom is measured by
+CANARY_SERIES: Final = ("layer_amax_forward_mean", "layer_amax_backward_mean")
+STREAM_MAX: Final = "stream_max"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The columns of a model with `num_layers` mixing layers.
+    """The columns that observers write, by sheet.
 
-    The device row of the step stream holds a [series, layers] block and then the device scalars; host
-    scalars and what is derived from the row follow when the writer has it in hand.
+    Host scalars, and what is derived from the row, follow those of the sheet `step` when the writer has it
+    in hand.
     """
 
-    num_layers: int
+    sheets: Mapping[Cadence, tuple[str, ...]]
 
-    @property
-    def device_columns(self) -> tuple[str, ...]:
-        """What observers write on the device at every step."""
-        return per_layer((*LAYER_SERIES, *STREAM_SERIES), self.num_layers) + DEVICE_SCALARS
+    @classmethod
+    def of(cls, columns: Iterable[Columns]) -> "Plan":
+        """The sheets of several observers, one after the other."""
+        sheets: dict[Cadence, tuple[str, ...]] = {"step": ()}
+        for own in columns:
+            for cadence, names in own.items():
+                sheets[cadence] = sheets.get(cadence, ()) + names
+        return cls({cadence: names for cadence, names in sheets.items() if names or cadence == "step"})
 
     @property
     def step_columns(self) -> tuple[str, ...]:
         """The layout of the stream `step`."""
-        derived = DERIVED + (DERIVED_OF_LAYERS if self.num_layers else ())
-        return self.device_columns + HOST_SCALARS + derived
+        derived: tuple[str, ...] = DERIVED
+        if self.places(STREAM_MAX):
+            derived += DERIVED_OF_STREAM
+        if self.places(CANARY_SERIES[0]):
+            derived += DERIVED_OF_GAINS
+        return self.sheets["step"] + HOST_SCALARS + derived
 
     @property
-    def composite_columns(self) -> tuple[str, ...]:
-        """The layout of the stream `composite`; empty for a model without mixing layers."""
-        signals = (signal for signal in CATALOGUE.values() if signal.cadence == "composite")
-        return tuple(column for signal in signals for column in signal.columns(self.num_layers))
+    def slow_sheets(self) -> Mapping[Cadence, tuple[str, ...]]:
+        """The layouts of the other streams."""
+        return {cadence: names for cadence, names in self.sheets.items() if cadence != "step"}
 
-    @property
-    def num_block_rows(self) -> int:
-        """Series in the [series, layers] block of the device row."""
-        return len(LAYER_SERIES) + len(STREAM_SERIES)
+    def places(self, series: str) -> list[int]:
+        """Where the layers of a series stand in the device row of `step`, by layer."""
+        columns = self.sheets["step"]
+        return [place for place, column in enumerate(columns) if column.partition("[")[0] == series]

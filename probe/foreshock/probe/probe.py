@@ -16,7 +16,7 @@ from torch import Tensor
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.errors import StopTraining
 from foreshock.probe.faults import Faults
-from foreshock.probe.frames import CompositeFrame, Facts, Happening, LogFrame, NewAttempt, StepFrame
+from foreshock.probe.frames import Facts, Happening, LogFrame, NewAttempt, SheetFrame, StepFrame
 from foreshock.probe.instruments import Instruments
 from foreshock.wire import Alert
 
@@ -160,16 +160,17 @@ class Probe:
             self._put_log(self._logged, step, now)
             self._logged = {}
         reading = self._instruments.close_step(step, loss, grad_norm)
-        if reading.composite is not None:
-            self._queue.put(CompositeFrame(step, now, reading.composite))
-        if reading.row is None:
-            self._queue.num_dropped += 1
-        else:
+        for cadence, row in reading.rows.items():
+            if row is None:
+                self._queue.num_dropped += 1
+            elif cadence != "step":
+                self._queue.put(SheetFrame(cadence, step, now, row))
+        if (row := reading.rows["step"]) is not None:
             self._queue.put(
                 StepFrame(
                     step=step,
                     time=now,
-                    row=reading.row,
+                    row=row,
                     learning_rate=reading.learning_rate if learning_rate is None else learning_rate,
                     skipped=reading.skipped,
                     seconds=clock - self._closed_at,

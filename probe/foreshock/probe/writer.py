@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from foreshock.probe.derive import StepVector
 from foreshock.probe.faults import Faults
 from foreshock.probe.frames import (
-    CompositeFrame,
     Facts,
     Frame,
     FrameQueue,
     Happening,
     LogFrame,
     NewAttempt,
+    SheetFrame,
     StepFrame,
 )
 from foreshock.probe.plan import Plan
@@ -36,7 +36,9 @@ class _Attempt:
         self.spool = spool
         self.numbering = Numbering()
         self.step = Stream("step", plan.step_columns, self.numbering)
-        self.composite = Stream("composite", plan.composite_columns, self.numbering)
+        self.sheets = {
+            cadence: Stream(cadence, columns, self.numbering) for cadence, columns in plan.slow_sheets.items()
+        }
         self.logs: dict[tuple[str, ...], Stream] = {}
         self.events: list[Happening] = []
         self.held: list[Record] = []
@@ -48,7 +50,7 @@ class _Attempt:
         other frames of step s: this is what the collector's watermark rests on.
         """
         records: list[Record] = []
-        for stream in (*self.logs.values(), self.composite):
+        for stream in (*self.logs.values(), *self.sheets.values()):
             records += stream.take_records()
         records += self.step.take_records()
         for event in self.events:
@@ -123,8 +125,8 @@ class Writer:
         match frame:
             case StepFrame():
                 attempt.step.add(frame.step, frame.time, self._vector.complete(frame))
-            case CompositeFrame():
-                attempt.composite.add(frame.step, frame.time, frame.row.wait())
+            case SheetFrame():
+                attempt.sheets[frame.cadence].add(frame.step, frame.time, frame.row.wait())
             case LogFrame():
                 self._take_log(frame)
             case Happening():

@@ -1,5 +1,6 @@
 """What crosses the wire: the signal catalogue, the log's records, and their bytes."""
 
+from foreshock.wire.catalogue import CATALOGUE
 from foreshock.wire.codec import (
     CONTENT_TYPE,
     MAX_BODY_BYTES,
@@ -15,6 +16,7 @@ from foreshock.wire.codec import (
     encode_record,
     make_batch,
 )
+from foreshock.wire.columns import Column, catalogue_series, parse_column, per_layer
 from foreshock.wire.errors import (
     MalformedError,
     TooLargeError,
@@ -25,9 +27,10 @@ from foreshock.wire.errors import (
 from foreshock.wire.messages import Alert, AppendAnswer, Problem, RunDeclaration, RunHandle
 from foreshock.wire.missing import MISSING, is_missing
 from foreshock.wire.records import Batch, Event, Layout, Record, Tombstone
-from foreshock.wire.signals import CATALOGUE, Band, Column, Signal, catalogue_series, parse_column
+from foreshock.wire.signal import CADENCES, Band, Cadence, Signal
 
 __all__ = [
+    "CADENCES",
     "CATALOGUE",
     "CONTENT_TYPE",
     "MAX_BODY_BYTES",
@@ -38,6 +41,7 @@ __all__ = [
     "Band",
     "Batch",
     "Body",
+    "Cadence",
     "Column",
     "Event",
     "Layout",
@@ -64,4 +68,5 @@ __all__ = [
     "is_missing",
     "make_batch",
     "parse_column",
+    "per_layer",
 ]

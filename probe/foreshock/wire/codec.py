@@ -12,6 +12,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from foreshock.wire.columns import parse_column
 from foreshock.wire.errors import MalformedError, TooLargeError, VersionError, WireError
 from foreshock.wire.records import (
     MAX_COLUMNS,
@@ -23,7 +24,6 @@ from foreshock.wire.records import (
     Record,
     Tombstone,
 )
-from foreshock.wire.signals import parse_column
 
 WIRE_VERSION: Final = 1
 MAX_BODY_BYTES: Final = 16 * 2**20

@@ -1,19 +1,31 @@
 """The embedding's output, where the layer-0 canary's cause is looked for first."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.measures import size
+from foreshock.probe.observers.observer import Columns, Places
 
 
 class EmbeddingObserver:
-    """Writes RMS and largest magnitude of the embedding's output [.., C] into two places of the row."""
+    """Writes RMS and largest magnitude of the embedding's output [.., C]."""
 
-    def __init__(self, embedding: nn.Embedding, out_rms: Tensor, out_max: Tensor, faults: Faults) -> None:
-        self._out_rms, self._out_max, self._faults = out_rms, out_max, faults
-        self._handle = embedding.register_forward_hook(self._observe)
+    columns: Final[Columns] = {"step": ("canary_embedding_rms", "canary_embedding_max")}
+
+    def __init__(self, embedding: nn.Embedding, faults: Faults) -> None:
+        self._embedding, self._faults = embedding, faults
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks the embedding."""
+        self._rms, self._max = places["step"].unbind()
+        self._handle = self._embedding.register_forward_hook(self._observe)
+
+    def end_step(self) -> None:
+        """Everything is written by then."""
 
     def close(self) -> None:
         """Removes the hook."""
@@ -24,9 +36,8 @@ class EmbeddingObserver:
             return
         try:
             with torch.no_grad():
-                flat = output.detach().float().reshape(-1)
-                low, high = torch.aminmax(flat)
-                self._out_rms.copy_((flat.dot(flat) / flat.numel()).sqrt())
-                self._out_max.copy_(torch.maximum(-low, high))
+                rms, largest = size(output.detach())
+                self._rms.copy_(rms)
+                self._max.copy_(largest)
         except Exception as error:
             self._faults.count("observing the embedding", error)

@@ -9,13 +9,16 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad
+from torch.utils.hooks import RemovableHandle
 
+from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.observer import Columns, Places
 
 _Clip = Callable[..., None]
 _lock = threading.Lock()
@@ -26,25 +29,34 @@ _original: _Clip | None = None
 class GradientObserver:
     """Writes the norm of all gradients and that of layer 0's mapping; keeps rate and threshold."""
 
+    columns: Final[Columns] = {"step": ("grad_norm", "canary_grad_norm")}
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
         canary_parameters: Iterable[Tensor],
         optimizer: torch.optim.Optimizer | None,
-        out_norm: Tensor,
-        out_canary_norm: Tensor,
         faults: Faults,
     ) -> None:
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._identities = {id(parameter) for parameter in self._parameters}
         self._canary_parameters = [parameter for parameter in canary_parameters if parameter.requires_grad]
-        self._out_norm, self._out_canary_norm, self._faults = out_norm, out_canary_norm, faults
+        self._optimizer, self._faults = optimizer, faults
         self.threshold: float | None = None
         self.learning_rate = float("nan")
         self.has_clipped = False
         self.has_stepped = False
-        self._handle = optimizer.register_step_pre_hook(self._before_step) if optimizer is not None else None
+        self._handle: RemovableHandle | None = None
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks the optimizer, and torch's clipping."""
+        self.out_norm, self._out_canary_norm = places["step"].unbind()
+        if self._optimizer is not None:
+            self._handle = self._optimizer.register_step_pre_hook(self._before_step)
         _watch(self)
+
+    def end_step(self) -> None:
+        """Everything is written by then; what the step was is asked before the next begins."""
 
     def close(self) -> None:
         """Removes the hook, and the wrapper once nobody needs it."""
@@ -64,7 +76,7 @@ class GradientObserver:
         """Called before gradients are scaled, with the norm that torch has computed."""
         try:
             with torch.no_grad():
-                self._out_norm.copy_(total_norm.detach())
+                self.out_norm.copy_(total_norm.detach())
                 self._write_canary_norm()
             self.threshold, self.has_clipped = threshold, True
         except Exception as error:
@@ -79,7 +91,7 @@ class GradientObserver:
                 self.learning_rate = float(rate)
             if not self.has_clipped:
                 with torch.no_grad():
-                    self._write_norm(self._parameters, self._out_norm)
+                    self._write_norm(self._parameters, self.out_norm)
                     self._write_canary_norm()
         except Exception as error:
             self._faults.count("observing the optimizer", error)

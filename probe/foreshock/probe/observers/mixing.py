@@ -3,17 +3,35 @@
 Legend: T tokens, K sampled tokens, n streams, C width, L layers.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from foreshock.kernels import SinkhornStatistics, composite_gains, layer_gains, norm_two
+from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.plan import LAYER_GAINS
-from foreshock.wire import CATALOGUE
+from foreshock.probe.observers.measures import TokenSample, size
+from foreshock.probe.observers.observer import Columns, Places
+from foreshock.wire import CATALOGUE, per_layer
 
-_MAX_CACHED_SHAPES: Final = 8
+# In the order in which they are written: the means over tokens, then the maxima
+LAYER_GAINS: Final = (
+    "layer_amax_forward",
+    "layer_amax_backward",
+    "layer_norm_inf",
+    "layer_norm_one",
+    "layer_row_error",
+    "layer_column_error",
+)
+STEP_SERIES: Final = (
+    *(f"{name}_mean" for name in LAYER_GAINS),
+    *(f"{name}_max" for name in LAYER_GAINS),
+    "layer_negativity_max",
+    "stream_rms",
+    "stream_max",
+)
 
 
 def find_mixing(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -40,30 +58,46 @@ class TellingMixing(Protocol):
 class MixingObserver:
     """Reduces every layer's H_res to gains over all tokens, and its input stream over a sample.
 
-    `block` [series, layers] is the first part of the device row. When `is_sampling` is set, each
-    layer's matrices of the sampled tokens are kept for the composites, which need all layers at once.
+    While the sheet `composite` is due, each layer's matrices of the sampled tokens are kept for the
+    composites, which need all layers at once.
     """
 
-    def __init__(
-        self,
-        modules: list[nn.Module],
-        block: Tensor,
-        *,
-        num_sampled_tokens: int,
-        faults: Faults,
-    ) -> None:
-        self._block, self._faults = block, faults
-        self._num_sampled_tokens = num_sampled_tokens
+    def __init__(self, modules: Sequence[nn.Module], *, num_sampled_tokens: int, faults: Faults) -> None:
+        self._modules, self._faults = modules, faults
+        self._tokens = TokenSample(num_sampled_tokens)
         self._sampled: list[Tensor | None] = [None] * len(modules)
-        self._indices: dict[tuple[int, ...], Tensor] = {}
-        self.is_sampling = True
         self.num_streams: int | None = None
         telling = [module for module in modules if hasattr(module, "watches_statistics")]
         self._telling = cast(list[TellingMixing], telling)
+
+    @property
+    def columns(self) -> Columns:
+        """Gains and stream of every layer at every step; composites when they are due."""
+        num_layers = len(self._modules)
+        composites = (signal for signal in CATALOGUE.values() if signal.cadence == "composite")
+        return {
+            "step": per_layer(STEP_SERIES, num_layers),
+            "composite": tuple(column for signal in composites for column in signal.columns(num_layers)),
+        }
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks every mixing."""
+        self._block_SL = places["step"].view(len(STEP_SERIES), len(self._modules))
+        self._composites, self._clock = places["composite"], clock
         self._ask(True)
         self._handles = [
-            module.register_forward_hook(_LayerHook(self, layer)) for layer, module in enumerate(modules)
+            module.register_forward_hook(_LayerHook(self, layer))
+            for layer, module in enumerate(self._modules)
         ]
+
+    def end_step(self) -> None:
+        """Writes the composites of the last forward, if they are due and every layer was there."""
+        if not self._clock.is_due["composite"]:
+            return
+        sampled = [matrices for matrices in self._sampled if matrices is not None]
+        if len(sampled) == len(self._sampled):
+            self._composites.copy_(_composite_row(torch.stack(sampled)))
+        self._sampled = [None] * len(self._sampled)
 
     def close(self) -> None:
         """Removes the hooks and forgets the samples."""
@@ -86,14 +120,6 @@ class MixingObserver:
         except Exception as error:
             self._faults.count("observing a mixing matrix", error)
 
-    def composites(self) -> Tensor | None:
-        """The composite signals of the last forward, in the plan's order; None if a layer is missing."""
-        sampled = [matrices for matrices in self._sampled if matrices is not None]
-        if len(sampled) < len(self._sampled):
-            return None
-        self._sampled = [None] * len(self._sampled)
-        return _composite_row(torch.stack(sampled))
-
     def _ask(self, is_watching: bool) -> None:
         for module in self._telling:
             module.watches_statistics = is_watching
@@ -106,27 +132,9 @@ class MixingObserver:
             gains_S = _gains_of(h_res_BSnn.reshape(-1, n, n).float())
         else:
             gains_S = _gains_told(statistics)
-        index = self._sample_index(streams_BSnC)
-        sample = streams_BSnC.reshape(-1, *streams_BSnC.shape[2:]).index_select(0, index)
-        self._block[:, layer] = torch.cat((gains_S, *_size(sample)))
-        if self.is_sampling:
-            self._sampled[layer] = h_res_BSnn.reshape(-1, n, n).index_select(0, index).float()
-
-    def _sample_index(self, streams_BSnC: Tensor) -> Tensor:
-        """Evenly spaced tokens, first tokens left out: they carry massive activations of their own."""
-        batch, length = streams_BSnC.shape[:2]
-        key = (batch, length)
-        index = self._indices.get(key)
-        if index is None or index.device != streams_BSnC.device:
-            positions = torch.arange(batch * length).reshape(batch, length)
-            positions = (positions[:, 1:] if length > 1 else positions).reshape(-1)
-            count = min(self._num_sampled_tokens, len(positions))
-            chosen = torch.linspace(0, len(positions) - 1, count).round().long()
-            index = positions[chosen].to(streams_BSnC.device)
-            if len(self._indices) >= _MAX_CACHED_SHAPES:
-                self._indices.clear()
-            self._indices[key] = index
-        return index
+        self._block_SL[:, layer] = torch.cat((gains_S, torch.stack(size(self._tokens.of(streams_BSnC)))))
+        if self._clock.is_due["composite"]:
+            self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
 
 
 class _LayerHook:
@@ -141,7 +149,7 @@ class _LayerHook:
 
 
 def _gains_of(matrices_Tnn: Tensor) -> Tensor:
-    """LAYER_SERIES of these matrices: means, maxima, negativity."""
+    """The gains of these matrices: means, maxima, negativity."""
     gains = layer_gains(matrices_Tnn)
     values_ST = torch.stack([getattr(gains, name.removeprefix("layer_")) for name in LAYER_GAINS])
     return torch.cat((values_ST.mean(1), values_ST.amax(1), gains.negativity.amax().reshape(1)))
@@ -154,13 +162,6 @@ def _gains_told(statistics: SinkhornStatistics) -> Tensor:
     values = [getattr(statistics, field) for field in fields]
     # 0, and NaN where a matrix is.
     return torch.stack([*values, statistics.row_error_max * 0.0])
-
-
-def _size(values: Tensor) -> tuple[Tensor, Tensor]:
-    """RMS and largest magnitude, each [1]; `dot` and `aminmax` are several times faster than norms."""
-    flat = values.float().reshape(-1)
-    low, high = torch.aminmax(flat)
-    return (flat.dot(flat) / flat.numel()).sqrt().reshape(1), torch.maximum(-low, high).reshape(1)
 
 
 def _composite_row(matrices_LKnn: Tensor) -> Tensor:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from foreshock.reference_models.train_config import TrainConfig
-from foreshock.wire import CATALOGUE
-from foreshock.wire.signals import Signal
+from foreshock.wire import CATALOGUE, Signal
 
 _CADENCE: Final = {"step": "every step", "composite": "every 10 steps; every step in runs of at most 2,000"}
 # What the collector's rules, as they ship, make of a signal

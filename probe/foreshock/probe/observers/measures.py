@@ -1,0 +1,43 @@
+"""Measures that several observers take: sizes, and the tokens they are taken at."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+_MAX_CACHED_SHAPES: Final = 8
+
+
+def size(values: Tensor) -> tuple[Tensor, Tensor]:
+    """RMS and largest magnitude, scalars; `dot` and `aminmax` are several times faster than norms."""
+    flat = values.float().reshape(-1)
+    low, high = torch.aminmax(flat)
+    return (flat.dot(flat) / flat.numel()).sqrt(), torch.maximum(-low, high)
+
+
+class TokenSample:
+    """Evenly spaced tokens of a batch, first tokens left out: they carry massive activations of their own."""
+
+    def __init__(self, num_tokens: int) -> None:
+        self._num_tokens = num_tokens
+        self._indices: dict[tuple[int, int], Tensor] = {}
+
+    def of(self, values: Tensor) -> Tensor:
+        """The sampled tokens [K, ..] of values [B, S, ..]."""
+        return values.reshape(-1, *values.shape[2:]).index_select(0, self.index(values))
+
+    def index(self, values: Tensor) -> Tensor:
+        """Their places [K] among the B S tokens of values [B, S, ..], on its device."""
+        batch, length = values.shape[:2]
+        key = (batch, length)
+        index = self._indices.get(key)
+        if index is None or index.device != values.device:
+            positions = torch.arange(batch * length).reshape(batch, length)
+            positions = (positions[:, 1:] if length > 1 else positions).reshape(-1)
+            count = min(self._num_tokens, len(positions))
+            chosen = torch.linspace(0, len(positions) - 1, count).round().long()
+            index = positions[chosen].to(values.device)
+            if len(self._indices) >= _MAX_CACHED_SHAPES:
+                self._indices.clear()
+            self._indices[key] = index
+        return index

@@ -1,0 +1,18 @@
+"""The catalogue: every signal foreshock knows, once.
+
+Definitions follow "mHC" (arXiv:2512.24880), "HC" (arXiv:2409.19606) and "DeepSeek-V4"
+(arXiv:2606.19348). The probe emits columns named here, the collector reduces ranks as said here,
+the pages take units and healthy bands from here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from foreshock.wire.catalogue.gains import CANARY, COMPOSITE_GAINS, LAYER_GAINS
+from foreshock.wire.catalogue.stream import STREAM
+from foreshock.wire.catalogue.training import TRAINING
+from foreshock.wire.signal import Signal
+
+CATALOGUE: Final[Mapping[str, Signal]] = {
+    signal.name: signal for signal in (*TRAINING, *LAYER_GAINS, *COMPOSITE_GAINS, *STREAM, *CANARY)
+}
