@@ -12,6 +12,7 @@ import torch
 from foreshock.probe import attach
 from foreshock.probe.observers import mixing as observers_mixing
 from foreshock.reference_models.transformer import ModelConfig, Transformer
+from foreshock.wire import parse_column
 
 RELATIVE = 2e-4
 
@@ -146,7 +147,8 @@ def test_composites_over_all_but_the_first_tokens(recorded: tuple[np.ndarray, An
 
 
 def _is_composite(column: str) -> bool:
-    return column.startswith(("composite_", "log_", "layer_norm_two"))
+    signal = parse_column(column).signal
+    return signal is not None and signal.cadence == "composite"
 
 
 def test_loss_gradient_and_clipping(recorded: tuple[np.ndarray, Any, torch.Tensor]) -> None:

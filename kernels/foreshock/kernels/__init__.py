@@ -8,6 +8,7 @@ from foreshock.kernels import hyper_connection
 from foreshock.kernels.dispatch import Backend, backend_for, use_backend
 from foreshock.kernels.errors import BackendError, KernelError, OptionError, ShapeError
 from foreshock.kernels.gain_scan import (
+    MAX_STREAMS,
     CompositeGains,
     Gain,
     LayerGains,
@@ -20,6 +21,7 @@ from foreshock.kernels.gain_scan import (
 from foreshock.kernels.sinkhorn_knopp import Convention, SinkhornStatistics, sinkhorn
 
 __all__ = [
+    "MAX_STREAMS",
     "Backend",
     "BackendError",
     "CompositeGains",

@@ -164,7 +164,10 @@ def _tell(
     where = probe.page if settings.mode == "online" else f"offline, in {settings.run_directory}"
     print(f"foreshock: run {settings.run_id} -> {where}", file=sys.stderr)
     for absent, consequence in (
-        (not instruments.mixing, "no mixing matrices found: watching loss, gradients and the embedding only"),
+        (
+            not instruments.findings.mixing,
+            "no mixing matrices found: their gains are not seen",
+        ),
         (optimizer is None, "no optimizer given: learning rate and skipped steps are not seen"),
         (
             total_steps is None,

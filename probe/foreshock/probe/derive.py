@@ -1,14 +1,18 @@
 """From a device row to the full step vector: what the host can work out, off the training thread."""
 
 import math
+from collections import deque
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.probe.canary import Canary, CanaryReading
 from foreshock.probe.frames import StepFrame
-from foreshock.probe.plan import CANARY_SERIES, DERIVED_OF_GAINS, STREAM_MAX, Plan
+from foreshock.probe.plan import CANARY_SERIES, DERIVED, DERIVED_OF_GAINS, STREAM_MAX, Plan
 from foreshock.wire import MISSING, is_missing
+
+_CLIPPED_WINDOW: Final = 100
 
 
 class StepVector:
@@ -24,6 +28,7 @@ class StepVector:
     def restart(self) -> None:
         """Forgets what the canary has seen: a new attempt has begun."""
         self._canary = Canary(self._gains_2L.shape[1])
+        self._was_clipped: deque[bool] = deque(maxlen=_CLIPPED_WINDOW)
 
     def complete(self, frame: StepFrame) -> NDArray[np.float32]:
         """The vector of a frame, float32 [columns of the stream `step`]."""
@@ -40,11 +45,10 @@ class StepVector:
             parts.append(self._of_gains(row[self._gains_2L], frame))
         return np.concatenate(parts)
 
-    @staticmethod
-    def _clipping(grad_norm: np.float32, threshold: float | None) -> NDArray[np.float32]:
+    def _clipping(self, grad_norm: np.float32, threshold: float | None) -> NDArray[np.float32]:
         """The norm after clipping, and clip coefficient min(1, threshold / norm); 1 without clipping."""
         if is_missing(np.array([grad_norm]))[0]:
-            return np.repeat(MISSING, 2)
+            return np.repeat(MISSING, len(DERIVED))
         norm = float(grad_norm)
         if threshold is None or norm <= threshold:
             coefficient = 1.0
@@ -52,7 +56,14 @@ class StepVector:
             # As torch computes it, so that an infinite norm gives 0 and a NaN stays NaN
             coefficient = threshold / (norm + 1e-6)
         with np.errstate(invalid="ignore"):
-            return np.array([np.float64(norm) * coefficient, coefficient], np.float32)
+            return np.array(
+                [np.float64(norm) * coefficient, coefficient, self._clipped_share(coefficient)], np.float32
+            )
+
+    def _clipped_share(self, coefficient: float) -> float:
+        """The share of the last steps that were clipped, this one with them."""
+        self._was_clipped.append(not coefficient >= 1.0)
+        return sum(self._was_clipped) / len(self._was_clipped)
 
     @staticmethod
     def _headroom(stream_max_L: NDArray[np.float32], frame: StepFrame) -> NDArray[np.float32]:

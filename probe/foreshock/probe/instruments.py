@@ -9,13 +9,19 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import RARE_EVERY, SLOW_EVERY, Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.findings import Findings, device_of, look_at
 from foreshock.probe.frames import PendingRow
 from foreshock.probe.observers import (
+    AttentionObserver,
     EmbeddingObserver,
     GradientObserver,
     MixingObserver,
+    NormObserver,
     Observer,
-    find_mixing,
+    PartitionObserver,
+    RoutingObserver,
+    SwigluObserver,
+    UpdateObserver,
 )
 from foreshock.probe.plan import Plan
 from foreshock.probe.rows import Row
@@ -46,25 +52,24 @@ class Instruments:
         num_sampled_tokens: int,
         faults: Faults,
     ) -> None:
-        self._model = model
-        self.mixing = find_mixing(model)
+        self._model, self.findings = model, look_at(model)
         self._clip_threshold = clip_threshold
         self._has_optimizer = optimizer is not None
         self._parameter_dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
-        modules = [module for _, module in self.mixing]
+        modules = [module for _, module in self.findings.mixing]
         self._gradient = GradientObserver(
             model.parameters(), modules[0].parameters() if modules else (), optimizer, faults
         )
         self._mixing = MixingObserver(modules, num_sampled_tokens=num_sampled_tokens, faults=faults)
         self._observers: list[Observer] = [self._mixing] if modules else []
         self._observers.append(self._gradient)
-        embedding = next((module for module in model.modules() if isinstance(module, nn.Embedding)), None)
-        if embedding is not None:
-            self._observers.append(EmbeddingObserver(embedding, faults))
+        self._observers += observers_of(self.findings, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        if optimizer is not None:
+            self._observers.append(UpdateObserver(model.parameters(), optimizer, faults))
         self._clock = Clock({"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY})
-        self._open_sheets(next((parameter.device for parameter in model.parameters()), torch.device("cpu")))
+        self._open_sheets(device_of(model))
 
     def _open_sheets(self, device: torch.device) -> None:
         """Gives every observer its places, and starts it."""
@@ -125,3 +130,24 @@ class Instruments:
         if not isinstance(dtype, torch.dtype):
             dtype = self._parameter_dtype
         return torch.finfo(dtype).max if dtype.is_floating_point else math.inf
+
+
+def observers_of(findings: Findings, *, num_sampled_tokens: int, faults: Faults) -> list[Observer]:
+    """The observers of what was found beside mixing matrices."""
+    observers: list[Observer] = []
+    if findings.embedding:
+        observers.append(EmbeddingObserver(findings.embedding[1], faults))
+    if findings.head:
+        observers.append(PartitionObserver(findings.head[1], faults))
+    if findings.norms:
+        norms = [norm for _, norm in findings.norms]
+        observers.append(NormObserver(norms, num_sampled_tokens=num_sampled_tokens, faults=faults))
+    if findings.attention:
+        observers.append(AttentionObserver([module for _, module in findings.attention], faults=faults))
+    if findings.gated:
+        observers.append(SwigluObserver(findings.gated, faults=faults))
+    if findings.routers:
+        observers.append(
+            RoutingObserver(findings.routers, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        )
+    return observers

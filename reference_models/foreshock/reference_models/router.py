@@ -54,12 +54,15 @@ class Router(nn.Module):
     """Chooses K of E experts by affinity, evenly by means of a loss-free bias.
 
     A probe finds it by `is_expert_router` and sees everything in what forward takes and returns; `weight`
-    [E, C] and `bias` [E] are its state and `last` the routing of the last forward pass, detached. The bias
-    is a buffer. It moves in `adjust` only, by the loads that `count` has gathered: neither an evaluation
-    nor a forward pass that is computed again moves it or counts twice.
+    [E, C] and `bias` [E] are its state, from which `affinity` + bias tell what it would choose, and `last`
+    is the routing of the last forward pass, detached. The bias is a buffer. It moves in `adjust` only, by
+    the loads that `count` has gathered: neither an evaluation nor a forward pass that is computed again
+    moves it or counts twice.
     """
 
     is_expert_router = True
+    routes_by_hash = False
+    affinity = staticmethod(affinity)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -114,6 +117,8 @@ class HashRouter(Router):
     run's seed, and differs between layers, so tokens that share an expert in one part in another. It has
     no loads to even out.
     """
+
+    routes_by_hash = True
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__(config)

@@ -2,6 +2,7 @@
 
 from foreshock.kernels.gain_scan.operator import Gain, Reduced, gain
 from foreshock.kernels.gain_scan.reference import (
+    MAX_STREAMS,
     CompositeGains,
     LayerGains,
     composite_gains,
@@ -10,6 +11,7 @@ from foreshock.kernels.gain_scan.reference import (
 )
 
 __all__ = [
+    "MAX_STREAMS",
     "CompositeGains",
     "Gain",
     "LayerGains",

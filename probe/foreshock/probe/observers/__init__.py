@@ -1,16 +1,28 @@
 """What measures: each observer hooks one part of training and writes numbers into its places."""
 
+from foreshock.probe.observers.attention import AttentionObserver
 from foreshock.probe.observers.embedding import EmbeddingObserver
 from foreshock.probe.observers.gradient import GradientObserver
 from foreshock.probe.observers.mixing import MixingObserver, find_mixing
+from foreshock.probe.observers.norms import NormObserver
 from foreshock.probe.observers.observer import Columns, Observer, Places
+from foreshock.probe.observers.partition import PartitionObserver
+from foreshock.probe.observers.routing import RoutingObserver
+from foreshock.probe.observers.swiglu import SwigluObserver
+from foreshock.probe.observers.update import UpdateObserver
 
 __all__ = [
+    "AttentionObserver",
     "Columns",
     "EmbeddingObserver",
     "GradientObserver",
     "MixingObserver",
+    "NormObserver",
     "Observer",
+    "PartitionObserver",
     "Places",
+    "RoutingObserver",
+    "SwigluObserver",
+    "UpdateObserver",
     "find_mixing",
 ]

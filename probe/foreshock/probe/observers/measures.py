@@ -19,7 +19,7 @@ class TokenSample:
     """Evenly spaced tokens of a batch, first tokens left out: they carry massive activations of their own."""
 
     def __init__(self, num_tokens: int) -> None:
-        self._num_tokens = num_tokens
+        self.num_tokens = num_tokens
         self._indices: dict[tuple[int, int], Tensor] = {}
 
     def of(self, values: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class TokenSample:
         if index is None or index.device != values.device:
             positions = torch.arange(batch * length).reshape(batch, length)
             positions = (positions[:, 1:] if length > 1 else positions).reshape(-1)
-            count = min(self._num_tokens, len(positions))
+            count = min(self.num_tokens, len(positions))
             chosen = torch.linspace(0, len(positions) - 1, count).round().long()
             index = positions[chosen].to(values.device)
             if len(self._indices) >= _MAX_CACHED_SHAPES:

@@ -9,9 +9,11 @@ from typing import Any, Final, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from foreshock.kernels import SinkhornStatistics, composite_gains, layer_gains, norm_two
+from foreshock.kernels import MAX_STREAMS, SinkhornStatistics, composite_gains, layer_gains, norm_two
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers import degeneracy
+from foreshock.probe.observers.hooks import ForwardHooks
 from foreshock.probe.observers.measures import TokenSample, size
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import CATALOGUE, per_layer
@@ -25,12 +27,16 @@ LAYER_GAINS: Final = (
     "layer_row_error",
     "layer_column_error",
 )
+SLOW_SERIES: Final = (*degeneracy.CANCELLATION_SERIES, *degeneracy.LAYER_SERIES, "stream_first_max")
+STREAM_SERIES: Final = ("stream_rms", "stream_max")
+# The last two are written where the kernel that made H_res tells them
 STEP_SERIES: Final = (
+    *STREAM_SERIES,
     *(f"{name}_mean" for name in LAYER_GAINS),
     *(f"{name}_max" for name in LAYER_GAINS),
     "layer_negativity_max",
-    "stream_rms",
-    "stream_max",
+    "logit_range_mean",
+    "logit_range_max",
 )
 
 
@@ -75,77 +81,73 @@ class MixingObserver:
         """Gains and stream of every layer at every step; composites when they are due."""
         num_layers = len(self._modules)
         composites = (signal for signal in CATALOGUE.values() if signal.cadence == "composite")
+        slow = per_layer(SLOW_SERIES, num_layers)
+        values = per_layer(("log_singular_value_mean",), MAX_STREAMS)
         return {
             "step": per_layer(STEP_SERIES, num_layers),
             "composite": tuple(column for signal in composites for column in signal.columns(num_layers)),
+            "slow": (*slow, *degeneracy.COMPOSITE_SERIES, *values),
         }
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every mixing."""
         self._block_SL = places["step"].view(len(STEP_SERIES), len(self._modules))
         self._composites, self._clock = places["composite"], clock
+        of_layers, self._of_composite = places["slow"].tensor_split([len(SLOW_SERIES) * len(self._modules)])
+        slow_SL = of_layers.view(len(SLOW_SERIES), -1)
+        self._cancellation_SL, self._degeneracy_SL, (self._first_max_L,) = slow_SL.tensor_split(
+            [len(degeneracy.CANCELLATION_SERIES), len(SLOW_SERIES) - 1]
+        )
         self._ask(True)
-        self._handles = [
-            module.register_forward_hook(_LayerHook(self, layer))
-            for layer, module in enumerate(self._modules)
-        ]
+        self._hooks = ForwardHooks(self._modules, self._observe, self._faults, "observing a mixing matrix")
 
     def end_step(self) -> None:
-        """Writes the composites of the last forward, if they are due and every layer was there."""
-        if not self._clock.is_due["composite"]:
+        """Writes what the matrices of all layers say together, if it is due and every layer was there."""
+        if not self._is_sampling:
             return
         sampled = [matrices for matrices in self._sampled if matrices is not None]
         if len(sampled) == len(self._sampled):
-            self._composites.copy_(_composite_row(torch.stack(sampled)))
+            H_LKnn = torch.stack(sampled)
+            if self._clock.is_due["composite"]:
+                self._composites.copy_(_composite_row(H_LKnn))
+            if self._clock.is_due["slow"]:
+                self._degeneracy_SL.copy_(degeneracy.layer_degeneracy(H_LKnn))
+                values = degeneracy.composite_degeneracy(H_LKnn)
+                self._of_composite[: len(values)].copy_(values)
         self._sampled = [None] * len(self._sampled)
+
+    @property
+    def _is_sampling(self) -> bool:
+        return self._clock.is_due["composite"] or self._clock.is_due["slow"]
 
     def close(self) -> None:
         """Removes the hooks and forgets the samples."""
-        for handle in self._handles:
-            handle.remove()
+        self._hooks.close()
         self._ask(False)
         self._sampled = [None] * len(self._sampled)
 
-    def observe(
-        self,
-        layer: int,
-        streams_BSnC: Tensor,
-        h_res_BSnn: Tensor,
-        statistics: SinkhornStatistics | None = None,
-    ) -> None:
-        """Writes one layer's numbers; the same place again when a recomputed forward replays it."""
-        try:
-            with torch.no_grad():
-                self._reduce(layer, streams_BSnC.detach(), h_res_BSnn.detach(), statistics)
-        except Exception as error:
-            self._faults.count("observing a mixing matrix", error)
+    def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Writes one layer's numbers; the same places again when a recomputed forward replays it."""
+        streams_BSnC, (h_pre_BSn, h_post_BSn, h_res_BSnn) = args[0].detach(), output
+        h_res_BSnn = h_res_BSnn.detach()
+        self.num_streams = n = h_res_BSnn.shape[-1]
+        # Another probe that is detached may have ended the telling: then it is measured here
+        told = getattr(module, "statistics", None) if getattr(module, "watches_statistics", 0) else None
+        gains_S = _gains_told(told) if told is not None else _gains_of(h_res_BSnn.reshape(-1, n, n).float())
+        sample_KnC = self._tokens.of(streams_BSnC)
+        step_S = torch.cat((torch.stack(size(sample_KnC)), gains_S))
+        self._block_SL[: len(step_S), layer] = step_S
+        if self._is_sampling:
+            self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
+        if self._clock.is_due["slow"]:
+            self._cancellation_SL[:, layer] = degeneracy.cancellation(
+                sample_KnC, self._tokens.of(h_pre_BSn.detach()), self._tokens.of(h_post_BSn.detach())
+            )
+            self._first_max_L[layer].copy_(streams_BSnC[:, 0].abs().amax())
 
     def _ask(self, is_watching: bool) -> None:
         for module in self._telling:
             module.watches_statistics = is_watching
-
-    def _reduce(
-        self, layer: int, streams_BSnC: Tensor, h_res_BSnn: Tensor, statistics: SinkhornStatistics | None
-    ) -> None:
-        self.num_streams = n = h_res_BSnn.shape[-1]
-        if statistics is None:
-            gains_S = _gains_of(h_res_BSnn.reshape(-1, n, n).float())
-        else:
-            gains_S = _gains_told(statistics)
-        self._block_SL[:, layer] = torch.cat((gains_S, torch.stack(size(self._tokens.of(streams_BSnC)))))
-        if self._clock.is_due["composite"]:
-            self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
-
-
-class _LayerHook:
-    def __init__(self, observer: MixingObserver, layer: int) -> None:
-        self._observer, self._layer = observer, layer
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        if module.training:
-            # Another probe that is detached may have ended the telling: then it is measured here.
-            told = getattr(module, "statistics", None) if getattr(module, "watches_statistics", 0) else None
-            self._observer.observe(self._layer, args[0], output[2], told)
 
 
 def _gains_of(matrices_Tnn: Tensor) -> Tensor:
@@ -156,12 +158,13 @@ def _gains_of(matrices_Tnn: Tensor) -> Tensor:
 
 
 def _gains_told(statistics: SinkhornStatistics) -> Tensor:
-    """The same of matrices without a negative entry, whose norms are their amax."""
+    """The same of matrices without a negative entry, whose norms are amax; then their logits' range."""
     names = [_TOLD.get(name, name.removeprefix("layer_")) for name in LAYER_GAINS]
     fields = [f"{name}_{reduction}" for reduction in ("mean", "max") for name in names]
     values = [getattr(statistics, field) for field in fields]
     # 0, and NaN where a matrix is.
-    return torch.stack([*values, statistics.row_error_max * 0.0])
+    negativity = statistics.row_error_max * 0.0
+    return torch.stack([*values, negativity, statistics.logit_range_mean, statistics.logit_range_max])
 
 
 def _composite_row(matrices_LKnn: Tensor) -> Tensor:

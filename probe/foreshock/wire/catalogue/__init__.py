@@ -8,11 +8,14 @@ the pages take units and healthy bands from here.
 from collections.abc import Mapping
 from typing import Final
 
-from foreshock.wire.catalogue.gains import CANARY, COMPOSITE_GAINS, LAYER_GAINS
+from foreshock.wire.catalogue.gains import CANARY, COMPOSITE_GAINS, DEGENERACY, LAYER_GAINS
+from foreshock.wire.catalogue.routing import ROUTING
 from foreshock.wire.catalogue.stream import STREAM
 from foreshock.wire.catalogue.training import TRAINING
 from foreshock.wire.signal import Signal
 
 CATALOGUE: Final[Mapping[str, Signal]] = {
-    signal.name: signal for signal in (*TRAINING, *LAYER_GAINS, *COMPOSITE_GAINS, *STREAM, *CANARY)
+    signal.name: signal
+    for family in (TRAINING, LAYER_GAINS, COMPOSITE_GAINS, DEGENERACY, STREAM, CANARY, ROUTING)
+    for signal in family
 }

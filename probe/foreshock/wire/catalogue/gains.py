@@ -60,6 +60,79 @@ LAYER_GAINS: Final = (
         healthy=Band(0.0, 0.0),
         log_scale=False,
     ),
+    _gain(
+        "logit_range",
+        "Range of the logits that Sinkhorn was given: past 30 nats the sums look perfect and nothing learns",
+        "max_ij z_ij - min_ij z_ij",
+        healthy=Band(0.0, 30.0),
+        unit="nat",
+        log_scale=False,
+    ),
+)
+
+# What Amax cannot see, both ways, over the same sample of tokens as the composites
+DEGENERACY: Final = (
+    _gain(
+        "identity_distance",
+        "How far a layer's mapping is from the identity: near 0 in all layers the streams never mix",
+        "||H - I||_F / sqrt n",
+        reductions=("mean",),
+        cadence="slow",
+        healthy=None,
+    ),
+    _gain(
+        "log_sum_deviation",
+        "How far a layer's row and column sums are from 1 in logarithm: attenuation counts like growth",
+        "max(|log max(|r_i|, tiny)|, |log max(|c_j|, tiny)|)",
+        cadence="slow",
+        healthy=Band(0.0, 0.5),
+        unit="nat",
+        log_scale=False,
+    ),
+    _gain(
+        "negative_sums",
+        "Row and column sums of a layer below 0: the stream changes its sign there",
+        "#{i: r_i < 0} + #{j: c_j < 0}",
+        cadence="slow",
+        healthy=Band(0.0, 0.0),
+        unit="1",
+        log_scale=False,
+    ),
+    _gain(
+        "pre_cancellation",
+        "How much of the streams is left when a layer reads their sum: near 0 they cancel",
+        "|sum_j h_j x_j| / sum_j |h_j| |x_j|, h = H_pre",
+        reductions=("mean", "min"),
+        cadence="slow",
+        healthy=Band(0.1, 1.0),
+    ),
+    _gain(
+        "post_cancellation",
+        "How much of a layer's output is left in the streams' sum: near 0 it is written and taken back",
+        "|sum_i h_i| / sum_i |h_i|, h = H_post",
+        reductions=("mean", "min"),
+        cadence="slow",
+        healthy=Band(0.1, 1.0),
+    ),
+    Signal(
+        "log_stream_collapse",
+        "Logarithm of what the whole composite leaves of the streams' differences: far below 0 all are one",
+        "log sigma_1((I - J/n) P (I - J/n)), P = H_(L-1) .. H_0, J all ones",
+        "nat",
+        f"{MHC}, section 3.1",
+        reductions=("mean", "max"),
+        cadence="slow",
+    ),
+    Signal(
+        "log_singular_value",
+        "Logarithms of all singular values of the whole composite, largest first",
+        "log sigma_i(P), mean over tokens",
+        "nat",
+        f"{MHC}, section 3.1",
+        per_layer=True,
+        reductions=("mean",),
+        cadence="slow",
+    ),
 )
 
 COMPOSITE_GAINS: Final = (

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from foreshock.wire.signal import Signal
+from foreshock.wire.signal import Band, Signal
 
 TRAINING: Final = (
     Signal("loss", "Training loss of the step", "-mean log p(next token)", "nat", "-", across_ranks="mean"),
@@ -26,4 +26,68 @@ TRAINING: Final = (
     ),
     Signal("step_skipped", "1 where the optimizer did not step (a scaler skipped it)", "0 or 1", "1", "-"),
     Signal("step_seconds", "Wall time since the last step", "t_k - t_(k-1)", "s", "-"),
+    Signal(
+        "clipped_share",
+        "Share of steps whose gradient was clipped, over the last 100",
+        "#{clip_coefficient < 1} / #",
+        "ratio",
+        "arXiv:1211.5063",
+    ),
+    Signal(
+        "update_rms",
+        "RMS of the optimizer's update, over a sample of every parameter's entries",
+        "sqrt(mean (theta_(t+1) - theta_t)^2)",
+        "1",
+        "arXiv:2304.13013",
+        cadence="slow",
+        log_scale=True,
+    ),
+    Signal(
+        "update_ratio",
+        "RMS of the update over that of the parameters",
+        "rms(theta_(t+1) - theta_t) / rms(theta_t)",
+        "ratio",
+        "arXiv:2304.13013",
+        cadence="slow",
+        log_scale=True,
+    ),
+    Signal(
+        "update_cosine",
+        "Cosine between the update and the descent direction of this step's gradient",
+        "cos(theta_(t+1) - theta_t, -g_t)",
+        "1",
+        "-",
+        across_ranks="mean",
+        cadence="slow",
+    ),
+    Signal(
+        "adam_rms",
+        "How much larger the gradient is than Adam's memory of it: above 2.3 updates are too long",
+        "sqrt(mean g^2 / (v_hat + eps^2)), v_hat = v / (1 - beta_2^t)",
+        "ratio",
+        "arXiv:2304.13013",
+        cadence="slow",
+        healthy=Band(0.0, 2.3),
+        log_scale=True,
+    ),
+    Signal(
+        "log_z",
+        "Logarithm of the output's partition function, over a sample of tokens",
+        "log sum_v exp(logit_v)",
+        "nat",
+        "arXiv:2204.02311",
+        reductions=("mean", "max"),
+        cadence="slow",
+    ),
+    Signal(
+        "max_attention_logit",
+        "Largest attention logit of each attention layer, over a sample of queries",
+        "max_ij q_i k_j / sqrt d",
+        "nat",
+        "arXiv:2309.14322",
+        per_layer=True,
+        cadence="slow",
+        healthy=Band(-1e4, 1e3),
+        log_scale=True,
+    ),
 )

@@ -1,0 +1,160 @@
+"""What of a model can be watched, found by looking at it.
+
+Recognised are forms, not names of classes alone: a SwiGLU by its projections, a head by its shape. What is
+not recognised is left alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from foreshock.probe.observers.mixing import find_mixing
+from foreshock.probe.observers.routing import Decision, RoutingPoint
+from foreshock.probe.observers.swiglu import GatedUnit
+
+Named: TypeAlias = tuple[str, nn.Module]
+Kind = TypeVar("Kind", bound=nn.Module)
+
+# (gate, linear) as HF, and Llama's own code, call them
+_GATED_PAIRS = (("gate_proj", "up_proj"), ("w1", "w3"))
+_GATED_WHOLE = ("gate_up_proj", "up")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The parts of one model, each in the order of its layers."""
+
+    mixing: tuple[Named, ...]
+    embedding: tuple[str, nn.Embedding] | None
+    head: Named | None
+    norms: tuple[Named, ...]
+    attention: tuple[Named, ...]
+    gated: tuple[GatedUnit, ...]
+    routers: tuple[RoutingPoint, ...]
+
+
+def look_at(model: nn.Module) -> Findings:
+    """Looks at a model without calling it."""
+    embedding = next(_of_kind(model, nn.Embedding), None)
+    return Findings(
+        mixing=tuple(find_mixing(model)),
+        embedding=embedding,
+        head=_head(model, embedding[1]) if embedding else None,
+        norms=_norms(model, embedding[1].embedding_dim if embedding else None),
+        attention=_attention(model),
+        gated=_gated(model),
+        routers=tuple(
+            OwnRouter(name, module)
+            for name, module in model.named_modules()
+            if getattr(module, "is_expert_router", False)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRouter:
+    """A router that says so: `is_expert_router`, `weight` [E, C], `bias` [E], `affinity(logits)` beside it.
+
+    Its forward returns (affinities [.., E], indices [.., T], ..); the largest affinity + bias are chosen.
+    """
+
+    name: str
+    module: nn.Module
+
+    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
+        """What the forward pass decided."""
+        return Decision(output[1], output[0].shape[-1])
+
+    def state(self) -> tuple[Tensor, ...]:
+        """Weights and bias."""
+        return self.module.get_parameter("weight"), self.module.get_buffer("bias")
+
+    def scores(self, tokens_KC: Tensor, state: tuple[Tensor, ...]) -> Tensor | None:
+        """Affinity + bias; a hash compares none."""
+        if getattr(self.module, "routes_by_hash", False):
+            return None
+        weight_EC, bias_E = state
+        scores_KE: Tensor = self.module.affinity(tokens_KC @ weight_EC.T) + bias_E  # type: ignore[operator]
+        return scores_KE
+
+
+def _of_kind(model: nn.Module, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, kind))
+
+
+def _head(model: nn.Module, embedding: nn.Embedding) -> Named | None:
+    """The last linear map from the model's width to the vocabulary."""
+    shape = (embedding.num_embeddings, embedding.embedding_dim)
+    heads = [named for named in _of_kind(model, nn.Linear) if tuple(named[1].weight.shape) == shape]
+    return heads[-1] if heads else None
+
+
+def _norms(model: nn.Module, width: int | None) -> tuple[Named, ...]:
+    """Normalisations of the stream: those of single heads have narrower weights."""
+    return tuple(
+        (name, module)
+        for name, module in model.named_modules()
+        if "norm" in type(module).__name__.lower()
+        and isinstance(weight := getattr(module, "weight", None), Tensor)
+        and weight.dim() == 1
+        and (width is None or len(weight) == width)
+    )
+
+
+def _attention(model: nn.Module) -> tuple[Named, ...]:
+    """Modules called attention that hold no other such module."""
+    named = [
+        (name, module)
+        for name, module in model.named_modules()
+        if type(module).__name__.lower().endswith("attention")
+    ]
+    return tuple(one for one in named if not any(other.startswith(f"{one[0]}.") for other, _ in named))
+
+
+def _gated(model: nn.Module) -> tuple[GatedUnit, ...]:
+    """Every SwiGLU; the experts of one list count as one layer, and a shared expert beside it with them."""
+    layers: dict[str, int] = {}
+    units = []
+    for name, module in model.named_modules():
+        parts = _gated_parts(module)
+        if parts:
+            layer = layers.setdefault(_layer_name(name), len(layers))
+            units.append(GatedUnit(name, layer, parts, _clamp(module)))
+    return tuple(units)
+
+
+def _gated_parts(module: nn.Module) -> tuple[nn.Module, ...]:
+    children = dict(module.named_children())
+    for pair in _GATED_PAIRS:
+        if all(isinstance(children.get(name), nn.Linear) for name in pair):
+            return tuple(children[name] for name in pair)
+    for whole, narrow in product(_GATED_WHOLE, ("down_proj", "down")):
+        both, down = children.get(whole), children.get(narrow)
+        if isinstance(both, nn.Linear) and isinstance(down, nn.Linear):
+            if both.out_features == 2 * down.in_features:
+                return (both,)
+    return ()
+
+
+def _layer_name(name: str) -> str:
+    """The sub-layer that a unit belongs to: experts and shared experts carry the name of what holds them."""
+    for part in (".experts.", ".shared"):
+        name = name.partition(part)[0]
+    return name
+
+
+def _clamp(module: nn.Module) -> float | None:
+    for name in ("clamp", "swiglu_limit", "limit"):
+        value = getattr(module, name, None)
+        if isinstance(value, float | int) and value > 0:
+            return float(value)
+    return None
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model is: its first parameter's device."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -1,0 +1,165 @@
+"""How a mixture of experts routes: evenly, surely, steadily.
+
+Legend: B batch, S tokens, K sampled tokens, E experts, T chosen experts (top-k), C width.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from foreshock.probe.clock import Clock
+from foreshock.probe.faults import Faults
+from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.measures import TokenSample
+from foreshock.probe.observers.observer import Columns, Places
+from foreshock.wire import per_layer
+
+SERIES: Final = (
+    "router_max_violation",
+    "router_entropy",
+    "router_dead_experts",
+    "router_margin_p01",
+    "router_similarity",
+    "router_staleness",
+    "router_staleness_weighted",
+)
+# What the weights of an earlier reading may take on the device, over all layers
+MAX_KEPT_BYTES: Final = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a router decided: the chosen experts' indices [.., T] of all its tokens."""
+
+    indices: Tensor
+    num_experts: int
+
+
+class RoutingPoint(Protocol):
+    """How a kind of router is read; one object a module."""
+
+    @property
+    def name(self) -> str:
+        """Where the model holds it."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is hooked."""
+
+    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
+        """What the forward pass decided."""
+
+    def state(self) -> tuple[Tensor, ...]:
+        """The weights [E, C] that it decides by, first, and what else it takes; copies are kept of them."""
+
+    def scores(self, tokens_KC: Tensor, state: tuple[Tensor, ...]) -> Tensor | None:
+        """The scores [K, E] whose largest are chosen, by such a state; None where none are compared."""
+
+
+class RoutingObserver:
+    """Writes loads over all tokens, and over a sample of them margins and choices that have changed."""
+
+    def __init__(self, points: Sequence[RoutingPoint], *, num_sampled_tokens: int, faults: Faults) -> None:
+        self._points, self._faults = points, faults
+        self._tokens = TokenSample(num_sampled_tokens)
+        self._kept: list[tuple[Tensor, ...] | None] = [None] * len(points)
+        sizes = [sum(part.numel() * part.element_size() for part in point.state()) for point in points]
+        # Layers beyond the bound have no staleness
+        self._keeps = [sum(sizes[: place + 1]) <= MAX_KEPT_BYTES for place in range(len(points))]
+
+    @property
+    def columns(self) -> Columns:
+        """All series of all routers."""
+        return {"slow": per_layer(SERIES, len(self._points))}
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks every router."""
+        self._block_SL = places["slow"].view(len(SERIES), len(self._points))
+        self._clock = clock
+        modules = [point.module for point in self._points]
+        self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a router")
+
+    def end_step(self) -> None:
+        """Keeps the weights that chose in this step, for the next reading."""
+        if not self._clock.is_due["slow"]:
+            return
+        for place, point in enumerate(self._points):
+            if self._keeps[place]:
+                self._keep(place, tuple(part.detach() for part in point.state()))
+
+    def close(self) -> None:
+        """Removes the hooks and forgets the weights."""
+        self._hooks.close()
+        self._kept = [None] * len(self._points)
+
+    def _keep(self, place: int, state: tuple[Tensor, ...]) -> None:
+        kept = self._kept[place]
+        if kept is None:
+            self._kept[place] = tuple(part.clone() for part in state)
+        else:
+            for old, new in zip(kept, state, strict=True):
+                old.copy_(new)
+
+    def _observe(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not self._clock.is_due["slow"]:
+            return
+        point, column = self._points[place], self._block_SL[:, place]
+        decision = point.decision(args, output)
+        column[:3].copy_(_loads(decision))
+        state = tuple(part.detach() for part in point.state())
+        column[4].copy_(_similarity(state[0].float()))
+        x: Tensor = args[0].detach()
+        tokens_KC = self._tokens.of(x) if x.dim() >= 3 else x[:: -(-len(x) // self._tokens.num_tokens)]
+        scores_KE = point.scores(tokens_KC, state)
+        if scores_KE is None:
+            return
+        top_k = decision.indices.shape[-1]
+        margin_K = _margin(scores_KE, top_k)
+        column[3].copy_(margin_K.kthvalue(max(1, len(margin_K) // 100)).values)
+        kept = self._kept[place]
+        if kept is not None:
+            old_KE = point.scores(tokens_KC, kept)
+            assert old_KE is not None, "a router that has scores now has them by older weights"
+            column[5:].copy_(_staleness(scores_KE, old_KE, margin_K, top_k))
+
+
+def _loads(decision: Decision) -> Tensor:
+    """Maximal violation, entropy over log E, share of experts without a token, [3]."""
+    chosen = decision.indices.reshape(-1)
+    # Not bincount, which would wait for a GPU to know how many experts there are
+    load_E = torch.zeros(decision.num_experts, device=chosen.device)
+    load_E.scatter_add_(0, chosen, load_E.new_ones(()).expand(chosen.shape))
+    share_E = load_E / load_E.sum()
+    violation = share_E.amax() * decision.num_experts - 1
+    entropy = torch.special.entr(share_E).sum() / math.log(max(2, decision.num_experts))
+    return torch.stack((violation, entropy, (load_E == 0).float().mean()))
+
+
+def _similarity(weight_EC: Tensor) -> Tensor:
+    """Mean cosine over all pairs of different experts: the sum of unit vectors knows it."""
+    num_experts = len(weight_EC)
+    unit_EC = torch.nn.functional.normalize(weight_EC, dim=-1)
+    total = unit_EC.sum(0).square().sum()
+    return (total - unit_EC.square().sum()) / (num_experts * (num_experts - 1))
+
+
+def _margin(scores_KE: Tensor, top_k: int) -> Tensor:
+    """How far the last chosen lies above the best of the others, [K]; inf where all are chosen."""
+    if top_k >= scores_KE.shape[-1]:
+        return scores_KE.new_full((len(scores_KE),), torch.inf)
+    best_KT = scores_KE.topk(top_k + 1, dim=-1).values
+    return best_KT[:, -2] - best_KT[:, -1]
+
+
+def _staleness(scores_KE: Tensor, old_KE: Tensor, margin_K: Tensor, top_k: int) -> Tensor:
+    """Share of choices that differ, mean over tokens and weighted by the margin of now, [2]."""
+    chosen_KE = torch.zeros_like(scores_KE).scatter_(-1, scores_KE.topk(top_k, dim=-1).indices, 1.0)
+    agreed_K = chosen_KE.gather(-1, old_KE.topk(top_k, dim=-1).indices).sum(-1)
+    # NaN scores choose something, but nobody can say what they would have chosen
+    stale_K = 1 - agreed_K / top_k + 0.0 * (scores_KE.sum(-1) + old_KE.sum(-1))
+    weighted = (stale_K * margin_K).sum() / margin_K.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.stack((stale_K.mean(), weighted))

@@ -1,0 +1,139 @@
+"""What the optimizer does to the parameters, over a sample of every parameter's entries.
+
+The sample is read just before the step and just after it, so it tells the update of any optimizer, and
+holds no more than ENTRIES numbers a parameter.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from foreshock.probe.clock import Clock
+from foreshock.probe.faults import Faults
+from foreshock.probe.observers.observer import Columns, Places
+
+ENTRIES: Final = 512
+_TINY: Final = 1e-30
+# Which parameters have gradients may change, but not at every step
+_MAX_KNOWN: Final = 8
+
+
+class UpdateObserver:
+    """Writes size, relative size and direction of the update, and Adam's RMS where there is Adam."""
+
+    columns: Final[Columns] = {"slow": ("update_rms", "update_ratio", "update_cosine", "adam_rms")}
+
+    def __init__(
+        self, parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer, faults: Faults
+    ) -> None:
+        self._parameters = [one for one in parameters if one.requires_grad and one.numel()]
+        self._optimizer, self._faults = optimizer, faults
+        self._before: list[Tensor] | None = None
+        self._known_weights: dict[tuple[int, ...], Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks the optimizer, before and after its step."""
+        self._rms, self._ratio, self._cosine, self._adam_rms = places["slow"].unbind()
+        self._clock = clock
+        self._handles = [
+            self._optimizer.register_step_pre_hook(self._before_step),
+            self._optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def end_step(self) -> None:
+        """Forgets the sample of a step that the optimizer has skipped."""
+        self._before = None
+
+    def close(self) -> None:
+        """Removes the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if not self._clock.is_due["slow"]:
+            return
+        try:
+            with torch.no_grad():
+                self._trained = [one for one in self._parameters if _has_gradient(one)]
+                self._before = [_sampled(one).clone() for one in self._trained]
+        except Exception as error:
+            self._faults.count("observing the update", error)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        before, self._before = self._before, None
+        if not before:
+            return
+        try:
+            with torch.no_grad():
+                self._write(before)
+        except Exception as error:
+            self._faults.count("observing the update", error)
+
+    def _write(self, before: list[Tensor]) -> None:
+        weight = self._weights([one.numel() for one in self._trained], before)
+        theta = _joined(before)
+        update = _joined([_sampled(one) for one in self._trained]) - theta
+        descent = -_joined([_sampled(_gradient(one)) for one in self._trained])
+        update_square, theta_square = _dot(weight, update, update), _dot(weight, theta, theta)
+        self._rms.copy_((update_square / weight.sum()).sqrt())
+        self._ratio.copy_((update_square / theta_square.clamp_min(_TINY)).sqrt())
+        length = (update_square * _dot(weight, descent, descent)).sqrt()
+        self._cosine.copy_(_dot(weight, update, descent) / length.clamp_min(_TINY))
+        self._write_adam_rms()
+
+    def _write_adam_rms(self) -> None:
+        """sqrt(mean g^2 / (v_hat + eps^2)) over the parameters that Adam trains."""
+        ratios, sizes = list[Tensor](), list[int]()
+        for group in self._optimizer.param_groups:
+            if "betas" not in group:
+                continue
+            beta, eps = group["betas"][1], group["eps"]
+            for one in group["params"]:
+                state = self._optimizer.state.get(one, {})
+                if not _has_gradient(one) or "exp_avg_sq" not in state:
+                    continue
+                second = _sampled(state["exp_avg_sq"]).float() / (1 - beta ** state["step"])
+                ratios.append(_sampled(_gradient(one)).float().square() / (second + eps**2))
+                sizes.append(one.numel())
+        if ratios:
+            weight = self._weights(sizes, ratios)
+            self._adam_rms.copy_((weight.dot(torch.cat(ratios)) / weight.sum()).sqrt())
+
+    def _weights(self, sizes: list[int], parts: list[Tensor]) -> Tensor:
+        """How many entries of the model each sampled one stands for."""
+        key = tuple(sizes)
+        if key not in self._known_weights:
+            if len(self._known_weights) >= _MAX_KNOWN:
+                self._known_weights.clear()
+            weights = [
+                torch.full((len(part),), size / len(part)) for size, part in zip(sizes, parts, strict=True)
+            ]
+            self._known_weights[key] = torch.cat(weights).to(parts[0].device)
+        return self._known_weights[key]
+
+
+def _sampled(values: Tensor) -> Tensor:
+    """Evenly spaced entries, at most ENTRIES; a view where memory allows one."""
+    flat = values.detach().reshape(-1)
+    return flat[:: -(-len(flat) // ENTRIES)]
+
+
+def _has_gradient(parameter: Tensor) -> bool:
+    return parameter.grad is not None and not parameter.grad.is_sparse
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None, "only parameters with a gradient are sampled"
+    return parameter.grad
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat([part.float() for part in parts])
+
+
+def _dot(weight: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    return (weight * one).dot(two)

@@ -1,0 +1,127 @@
+"""The largest attention logit against matrices multiplied in full, in float64."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foreshock.probe.faults import Faults
+from foreshock.probe.observers import AttentionObserver
+
+from .conftest import Bench
+
+ORIGINAL = F.scaled_dot_product_attention
+
+
+class GivenAttention(nn.Module):
+    """Attends from given queries to given keys."""
+
+    def __init__(self, query: Tensor, key: Tensor, **options: Any) -> None:
+        super().__init__()
+        self.query, self.key, self.options = query, key, options
+
+    def forward(self) -> Tensor:
+        value = torch.zeros_like(self.key)
+        return F.scaled_dot_product_attention(self.query, self.key, value, **self.options)
+
+
+def heads(batch: int = 2, num: int = 4, tokens: int = 24, width: int = 8, seed: int = 0) -> Tensor:
+    return torch.randn(batch, num, tokens, width, generator=torch.Generator().manual_seed(seed))
+
+
+def logits(query: Tensor, key: Tensor, scale: float | None = None) -> Tensor:
+    return query.double() @ key.double().mT * (scale or query.shape[-1] ** -0.5)
+
+
+def observed(bench: Bench, *modules: nn.Module) -> dict[str, float]:
+    faults = Faults()
+    observer = bench.start(AttentionObserver(modules, faults=faults))
+    for module in modules:
+        module()
+    observer.close()
+    assert not faults.counts
+    return bench.read()
+
+
+def test_causal_logits_above_the_diagonal_do_not_count(bench: Bench) -> None:
+    query, key = heads(seed=1), heads(seed=2)
+    query[0, 0, 3], key[0, 0, 20] = 5.0, 5.0
+    allowed = torch.ones(24, 24).tril().bool()
+    wanted = logits(query, key).masked_fill(~allowed, -math.inf).max()
+    assert wanted < logits(query, key).max()
+    found = observed(bench, GivenAttention(query, key, is_causal=True))
+    assert found == {"max_attention_logit[0]": pytest.approx(float(wanted), rel=1e-5)}
+
+
+@pytest.mark.parametrize("kind", ["bool", "additive", "broadcast", "finite"])
+def test_masks_are_heeded(bench: Bench, kind: str) -> None:
+    query, key = heads(seed=3), heads(seed=4)
+    keep = torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(5)) < 0.3
+    keep[..., 0] = True
+    if kind == "broadcast":
+        keep = keep[:, :, :1]
+    bias = torch.randn(keep.shape, generator=torch.Generator().manual_seed(6))
+    lowest = -math.inf if kind != "finite" else torch.finfo(torch.float32).min
+    mask = keep if kind in ("bool", "broadcast") else bias.masked_fill(~keep, lowest)
+    wanted = logits(query, key) + (0 if mask.dtype == torch.bool else bias)
+    found = observed(bench, GivenAttention(query, key, attn_mask=mask))
+    assert found["max_attention_logit[0]"] == pytest.approx(
+        float(wanted.masked_fill(~keep, -math.inf).max()), rel=1e-5
+    )
+
+
+def test_grouped_keys_and_a_scale_of_ones_own(bench: Bench) -> None:
+    query, key = heads(num=6, seed=7), heads(num=2, seed=8)
+    wanted = logits(query, key.repeat_interleave(3, 1), scale=0.7).max()
+    found = observed(bench, GivenAttention(query, key, enable_gqa=True, scale=0.7))
+    assert found["max_attention_logit[0]"] == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_layers_are_told_apart_and_the_last_query_is_always_sampled(bench: Bench) -> None:
+    queries = [torch.zeros(1, 1, 1000, 8) for _ in range(3)]
+    for layer, query in enumerate(queries):
+        query[..., -1, 0] = 10.0 * (layer + 1)
+    key = torch.zeros(1, 1, 1000, 8)
+    key[..., 0] = 1.0
+    found = observed(bench, *(GivenAttention(query, key) for query in queries))
+    wanted = [10 * (layer + 1) / math.sqrt(8) for layer in range(3)]
+    assert [found[f"max_attention_logit[{layer}]"] for layer in range(3)] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_logits_that_are_not_finite_are_told(bench: Bench) -> None:
+    query = heads()
+    query[0, 0, -1, 0] = math.nan
+    assert math.isnan(observed(bench, GivenAttention(query, heads()))["max_attention_logit[0]"])
+
+
+def test_torch_is_as_it_was_after_each_call_also_one_that_fails(bench: Bench) -> None:
+    broken = GivenAttention(heads(), heads(width=5))
+    observer = bench.start(AttentionObserver([broken], faults=Faults()))
+    with pytest.raises(RuntimeError):
+        broken()
+    assert F.scaled_dot_product_attention is ORIGINAL
+    observer.close()
+
+
+def test_two_watch_one_module_and_nobody_watches_what_is_not_due(bench: Bench) -> None:
+    module, faults = GivenAttention(heads(), heads(seed=1)), Faults()
+    second = Bench()
+    for one in (bench, second):
+        one.start(AttentionObserver([module], faults=faults))
+    module()
+    assert bench.read() == second.read() and len(bench.read()) == 1
+    bench.end_step()
+    bench.clock.begin(1)
+    before = bench.read()
+    module.query = 100 * module.query
+    module()
+    assert bench.read() == before != second.read()
+    assert F.scaled_dot_product_attention is ORIGINAL
+    module.eval()
+    second.end_step()
+    before = second.read()
+    module()
+    assert second.read() == before and not faults.counts
