@@ -10,6 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from foreshock.probe.adapters import find_mixing
 from foreshock.probe.capture import capture_config
 from foreshock.probe.declare import MAX_STEPS, check_integer, check_tags, check_text
 from foreshock.probe.delivery import Delivery
@@ -17,7 +18,6 @@ from foreshock.probe.derive import StepVector
 from foreshock.probe.errors import AttachError, SpoolError
 from foreshock.probe.faults import Faults
 from foreshock.probe.instruments import Instruments
-from foreshock.probe.observers import find_mixing
 from foreshock.probe.probe import DisabledProbe, Probe
 from foreshock.probe.settings import ProbeSettings, resolve_settings
 from foreshock.wire import Alert, RunDeclaration
@@ -47,6 +47,7 @@ def attach(
     directory: str | Path | None = None,
     clip_threshold: float | None = None,
     composite_every: int | None = None,
+    mixing: Mapping[str, str] | None = None,
     on_alert: Callable[[Alert], None] | None = None,
 ) -> Probe:
     """Puts a probe beside `model`; then call `probe.step(loss=loss)` once a step.
@@ -55,7 +56,8 @@ def attach(
     cadence of composites (every step in a run of at most 2,000 steps, else every 10);
     `constraint="doubly_stochastic"` has the collector check that the mixing matrices keep it, which
     it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
-    `run_id` under the next attempt number. `on_alert` is called in the training loop.
+    `run_id` under the next attempt number. `mixing` names the mixing matrices of a model that nobody knows,
+    `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py). `on_alert` is called in the training loop.
 
     Raises AttachError for arguments that cannot work. Afterwards nothing in the probe raises.
     """
@@ -75,7 +77,7 @@ def attach(
         group=None if group is None else check_text("group", group),
         tags=check_tags(tags),
         seed=check_integer("seed", seed, -(2**63), 2**63 - 1),
-        config=_config(model, optimizer, config, clip_threshold),
+        config=_config(model, optimizer, config, clip_threshold, len(find_mixing(model, mixing))),
         constraint=constraint,
         total_steps=total_steps,
         rank=rank,
@@ -86,6 +88,7 @@ def attach(
     instruments = Instruments(
         model,
         optimizer,
+        mixing=mixing,
         composite_every=composite_every or _composite_cadence(total_steps),
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
@@ -110,9 +113,10 @@ def _config(
     optimizer: torch.optim.Optimizer | None,
     given: Mapping[str, Any] | None,
     clip_threshold: float | None,
+    num_mixing_layers: int,
 ) -> dict[str, Any]:
     told = {} if clip_threshold is None else {"clip_threshold": clip_threshold}
-    return told | capture_config(model, optimizer, find_mixing(model), given)
+    return told | capture_config(model, optimizer, num_mixing_layers, given)
 
 
 def _check(

@@ -36,11 +36,11 @@ _GIT_TIMEOUT_SECONDS: Final = 2.0
 def capture_config(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    mixing: list[tuple[str, nn.Module]],
+    num_mixing_layers: int,
     given: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The run's configuration: the model's own words, what can be seen, then what the user gave."""
-    config: dict[str, Any] = _model_facts(model, mixing)
+    config: dict[str, Any] = _model_facts(model, num_mixing_layers)
     if optimizer is not None:
         config["optimizer"] = type(optimizer).__name__
         group = optimizer.param_groups[0]
@@ -52,12 +52,12 @@ def capture_config(
     return fit_config(config)
 
 
-def _model_facts(model: nn.Module, mixing: list[tuple[str, nn.Module]]) -> dict[str, Any]:
+def _model_facts(model: nn.Module, num_mixing_layers: int) -> dict[str, Any]:
     parameters = list(model.parameters())
     facts: dict[str, Any] = {
         "model": type(model).__name__,
         "num_parameters": sum(parameter.numel() for parameter in parameters),
-        "num_mixing_layers": len(mixing),
+        "num_mixing_layers": num_mixing_layers,
         "device": str(parameters[0].device) if parameters else "cpu",
         "parameter_dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
         "normalisation": _normalisation(model),

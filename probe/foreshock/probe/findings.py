@@ -4,16 +4,17 @@ Recognised are forms, not names of classes alone: a SwiGLU by its projections, a
 not recognised is left alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from foreshock.probe.observers.mixing import find_mixing
-from foreshock.probe.observers.routing import Decision, RoutingPoint
+from foreshock.probe.adapters import find_mixing, find_routers
+from foreshock.probe.observers.mixed import MixingPoint
+from foreshock.probe.observers.routing import RoutingPoint
 from foreshock.probe.observers.swiglu import GatedUnit
 
 Named: TypeAlias = tuple[str, nn.Module]
@@ -28,7 +29,7 @@ _GATED_WHOLE = ("gate_up_proj", "up")
 class Findings:
     """The parts of one model, each in the order of its layers."""
 
-    mixing: tuple[Named, ...]
+    mixing: tuple[MixingPoint, ...]
     embedding: tuple[str, nn.Embedding] | None
     head: Named | None
     norms: tuple[Named, ...]
@@ -37,49 +38,18 @@ class Findings:
     routers: tuple[RoutingPoint, ...]
 
 
-def look_at(model: nn.Module) -> Findings:
-    """Looks at a model without calling it."""
+def look_at(model: nn.Module, named: Mapping[str, str] | None = None) -> Findings:
+    """Looks at a model without calling it; `named` are mixings that the user names (adapters/named.py)."""
     embedding = next(_of_kind(model, nn.Embedding), None)
     return Findings(
-        mixing=tuple(find_mixing(model)),
+        mixing=tuple(find_mixing(model, named)),
         embedding=embedding,
         head=_head(model, embedding[1]) if embedding else None,
         norms=_norms(model, embedding[1].embedding_dim if embedding else None),
         attention=_attention(model),
         gated=_gated(model),
-        routers=tuple(
-            OwnRouter(name, module)
-            for name, module in model.named_modules()
-            if getattr(module, "is_expert_router", False)
-        ),
+        routers=tuple(find_routers(model)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class OwnRouter:
-    """A router that says so: `is_expert_router`, `weight` [E, C], `bias` [E], `affinity(logits)` beside it.
-
-    Its forward returns (affinities [.., E], indices [.., T], ..); the largest affinity + bias are chosen.
-    """
-
-    name: str
-    module: nn.Module
-
-    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
-        """What the forward pass decided."""
-        return Decision(output[1], output[0].shape[-1])
-
-    def state(self) -> tuple[Tensor, ...]:
-        """Weights and bias."""
-        return self.module.get_parameter("weight"), self.module.get_buffer("bias")
-
-    def scores(self, tokens_KC: Tensor, state: tuple[Tensor, ...]) -> Tensor | None:
-        """Affinity + bias; a hash compares none."""
-        if getattr(self.module, "routes_by_hash", False):
-            return None
-        weight_EC, bias_E = state
-        scores_KE: Tensor = self.module.affinity(tokens_KC @ weight_EC.T) + bias_E  # type: ignore[operator]
-        return scores_KE
 
 
 def _of_kind(model: nn.Module, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:

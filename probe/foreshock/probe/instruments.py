@@ -47,23 +47,24 @@ class Instruments:
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None,
         *,
+        mixing: Mapping[str, str] | None,
         composite_every: int,
         clip_threshold: float | None,
         num_sampled_tokens: int,
         faults: Faults,
     ) -> None:
-        self._model, self.findings = model, look_at(model)
+        self._model, self.findings = model, look_at(model, mixing)
         self._clip_threshold = clip_threshold
         self._has_optimizer = optimizer is not None
         self._parameter_dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
-        modules = [module for _, module in self.findings.mixing]
+        points = self.findings.mixing
         self._gradient = GradientObserver(
-            model.parameters(), modules[0].parameters() if modules else (), optimizer, faults
+            model.parameters(), points[0].parameters() if points else (), optimizer, faults
         )
-        self._mixing = MixingObserver(modules, num_sampled_tokens=num_sampled_tokens, faults=faults)
-        self._observers: list[Observer] = [self._mixing] if modules else []
+        self._mixing = MixingObserver(points, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        self._observers: list[Observer] = [self._mixing] if points else []
         self._observers.append(self._gradient)
         self._observers += observers_of(self.findings, num_sampled_tokens=num_sampled_tokens, faults=faults)
         if optimizer is not None:

@@ -3,7 +3,7 @@
 from foreshock.probe.observers.attention import AttentionObserver
 from foreshock.probe.observers.embedding import EmbeddingObserver
 from foreshock.probe.observers.gradient import GradientObserver
-from foreshock.probe.observers.mixing import MixingObserver, find_mixing
+from foreshock.probe.observers.mixing import MixingObserver
 from foreshock.probe.observers.norms import NormObserver
 from foreshock.probe.observers.observer import Columns, Observer, Places
 from foreshock.probe.observers.partition import PartitionObserver
@@ -24,5 +24,4 @@ __all__ = [
     "RoutingObserver",
     "SwigluObserver",
     "UpdateObserver",
-    "find_mixing",
 ]

@@ -48,17 +48,18 @@ def layer_degeneracy(H_LKnn: Tensor) -> Tensor:
     )
 
 
-def cancellation(x_KnC: Tensor, h_pre_Kn: Tensor, h_post_Kn: Tensor) -> Tensor:
-    """CANCELLATION_SERIES of one layer, [4]: what is left of a sum beside the sum of its terms' sizes.
-
-    A sum of nothing (all terms 0) has lost nothing: 1.
-    """
-    x_KnC, h_pre_Kn, h_post_Kn = x_KnC.float(), h_pre_Kn.float(), h_post_Kn.float()
+def pre_cancellation(x_KnC: Tensor, h_pre_Kn: Tensor) -> Tensor:
+    """Mean and minimum over tokens of |sum_j h_j x_j| / sum_j |h_j| |x_j|, [2]."""
+    x_KnC, h_pre_Kn = x_KnC.float(), h_pre_Kn.float()
     read_KC = torch.einsum("kn,knc->kc", h_pre_Kn, x_KnC)
     terms_K = (h_pre_Kn.abs() * torch.linalg.vector_norm(x_KnC, dim=-1)).sum(-1)
-    pre_K = _share(torch.linalg.vector_norm(read_KC, dim=-1), terms_K)
-    post_K = _share(h_post_Kn.sum(-1).abs(), h_post_Kn.abs().sum(-1))
-    return torch.stack((pre_K.mean(), pre_K.amin(), post_K.mean(), post_K.amin()))
+    return _left(torch.linalg.vector_norm(read_KC, dim=-1), terms_K)
+
+
+def post_cancellation(h_post_Kn: Tensor) -> Tensor:
+    """Mean and minimum over tokens of |sum_i h_i| / sum_i |h_i|, [2]."""
+    h_post_Kn = h_post_Kn.float()
+    return _left(h_post_Kn.sum(-1).abs(), h_post_Kn.abs().sum(-1))
 
 
 def composite_degeneracy(H_LKnn: Tensor) -> Tensor:
@@ -89,5 +90,7 @@ def _product(H_LKnn: Tensor) -> tuple[Tensor, Tensor]:
     return product_Knn, log_scale
 
 
-def _share(left_K: Tensor, terms_K: Tensor) -> Tensor:
-    return torch.where(terms_K == 0, 1.0, left_K / terms_K)
+def _left(sum_K: Tensor, terms_K: Tensor) -> Tensor:
+    """What is left of sums; one of nothing (all terms 0) has lost nothing."""
+    share_K = torch.where(terms_K == 0, 1.0, sum_K / terms_K)
+    return torch.stack((share_K.mean(), share_K.amin()))

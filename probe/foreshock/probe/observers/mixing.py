@@ -4,7 +4,7 @@ Legend: T tokens, K sampled tokens, n streams, C width, L layers.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from foreshock.probe.faults import Faults
 from foreshock.probe.observers import degeneracy
 from foreshock.probe.observers.hooks import ForwardHooks
 from foreshock.probe.observers.measures import TokenSample, size
+from foreshock.probe.observers.mixed import Mixed, MixingPoint
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import CATALOGUE, per_layer
 
@@ -40,27 +41,6 @@ STEP_SERIES: Final = (
 )
 
 
-def find_mixing(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that compute mixing matrices, in static layer order.
-
-    Such a module has `is_stream_mixing = True`; its forward takes the streams x [B, S, n, C] and
-    returns (h_pre, h_post, h_res) with h_res [B, S, n, n] applied as x'_i = sum_j h_res_ij x_j.
-
-    One that also has `watches_statistics = False` is asked for more: the observer sets it to True, and
-    finds the SinkhornStatistics of h_res in `statistics` after each forward, instead of a second pass.
-    """
-    return [
-        (name, module) for name, module in model.named_modules() if getattr(module, "is_stream_mixing", False)
-    ]
-
-
-class TellingMixing(Protocol):
-    """A mixing whose kernels hand out statistics of the h_res that they compute."""
-
-    watches_statistics: bool
-    statistics: SinkhornStatistics | None
-
-
 class MixingObserver:
     """Reduces every layer's H_res to gains over all tokens, and its input stream over a sample.
 
@@ -68,18 +48,16 @@ class MixingObserver:
     composites, which need all layers at once.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], *, num_sampled_tokens: int, faults: Faults) -> None:
-        self._modules, self._faults = modules, faults
+    def __init__(self, points: Sequence[MixingPoint], *, num_sampled_tokens: int, faults: Faults) -> None:
+        self._points, self._faults = points, faults
         self._tokens = TokenSample(num_sampled_tokens)
-        self._sampled: list[Tensor | None] = [None] * len(modules)
+        self._sampled: list[Tensor | None] = [None] * len(points)
         self.num_streams: int | None = None
-        telling = [module for module in modules if hasattr(module, "watches_statistics")]
-        self._telling = cast(list[TellingMixing], telling)
 
     @property
     def columns(self) -> Columns:
         """Gains and stream of every layer at every step; composites when they are due."""
-        num_layers = len(self._modules)
+        num_layers = len(self._points)
         composites = (signal for signal in CATALOGUE.values() if signal.cadence == "composite")
         slow = per_layer(SLOW_SERIES, num_layers)
         values = per_layer(("log_singular_value_mean",), MAX_STREAMS)
@@ -91,15 +69,18 @@ class MixingObserver:
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every mixing."""
-        self._block_SL = places["step"].view(len(STEP_SERIES), len(self._modules))
+        block_SL = places["step"].view(len(STEP_SERIES), len(self._points))
+        self._streams_SL, self._gains_SL = block_SL.tensor_split([len(STREAM_SERIES)])
         self._composites, self._clock = places["composite"], clock
-        of_layers, self._of_composite = places["slow"].tensor_split([len(SLOW_SERIES) * len(self._modules)])
+        of_layers, self._of_composite = places["slow"].tensor_split([len(SLOW_SERIES) * len(self._points)])
         slow_SL = of_layers.view(len(SLOW_SERIES), -1)
         self._cancellation_SL, self._degeneracy_SL, (self._first_max_L,) = slow_SL.tensor_split(
             [len(degeneracy.CANCELLATION_SERIES), len(SLOW_SERIES) - 1]
         )
-        self._ask(True)
-        self._hooks = ForwardHooks(self._modules, self._observe, self._faults, "observing a mixing matrix")
+        for point in self._points:
+            point.start()
+        modules = [point.module for point in self._points]
+        self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a mixing matrix")
 
     def end_step(self) -> None:
         """Writes what the matrices of all layers say together, if it is due and every layer was there."""
@@ -123,31 +104,38 @@ class MixingObserver:
     def close(self) -> None:
         """Removes the hooks and forgets the samples."""
         self._hooks.close()
-        self._ask(False)
+        for point in self._points:
+            point.close()
         self._sampled = [None] * len(self._sampled)
 
     def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        mixed = self._points[layer].read(args, output)
+        if mixed is not None:
+            self.write(layer, mixed)
+
+    def write(self, layer: int, mixed: Mixed) -> None:
         """Writes one layer's numbers; the same places again when a recomputed forward replays it."""
-        streams_BSnC, (h_pre_BSn, h_post_BSn, h_res_BSnn) = args[0].detach(), output
-        h_res_BSnn = h_res_BSnn.detach()
+        h_res_BSnn, told = mixed.h_res.detach(), mixed.statistics
         self.num_streams = n = h_res_BSnn.shape[-1]
-        # Another probe that is detached may have ended the telling: then it is measured here
-        told = getattr(module, "statistics", None) if getattr(module, "watches_statistics", 0) else None
         gains_S = _gains_told(told) if told is not None else _gains_of(h_res_BSnn.reshape(-1, n, n).float())
-        sample_KnC = self._tokens.of(streams_BSnC)
-        step_S = torch.cat((torch.stack(size(sample_KnC)), gains_S))
-        self._block_SL[: len(step_S), layer] = step_S
+        self._gains_SL[: len(gains_S), layer] = gains_S
         if self._is_sampling:
             self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
-        if self._clock.is_due["slow"]:
-            self._cancellation_SL[:, layer] = degeneracy.cancellation(
-                sample_KnC, self._tokens.of(h_pre_BSn.detach()), self._tokens.of(h_post_BSn.detach())
-            )
-            self._first_max_L[layer].copy_(streams_BSnC[:, 0].abs().amax())
+        if mixed.streams is not None:
+            self._write_streams(layer, mixed, mixed.streams.detach())
 
-    def _ask(self, is_watching: bool) -> None:
-        for module in self._telling:
-            module.watches_statistics = is_watching
+    def _write_streams(self, layer: int, mixed: Mixed, streams_BSnC: Tensor) -> None:
+        sample_KnC = self._tokens.of(streams_BSnC)
+        self._streams_SL[:, layer] = torch.stack(size(sample_KnC))
+        if not self._clock.is_due["slow"]:
+            return
+        self._first_max_L[layer].copy_(streams_BSnC[:, 0].abs().amax())
+        if mixed.h_pre is not None:
+            h_pre_Kn = self._tokens.of(mixed.h_pre.detach())
+            self._cancellation_SL[:2, layer] = degeneracy.pre_cancellation(sample_KnC, h_pre_Kn)
+        if mixed.h_post is not None:
+            h_post_Kn = self._tokens.of(mixed.h_post.detach())
+            self._cancellation_SL[2:, layer] = degeneracy.post_cancellation(h_post_Kn)
 
 
 def _gains_of(matrices_Tnn: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ class RoutingPoint(Protocol):
     def module(self) -> nn.Module:
         """What is hooked."""
 
+    @property
+    def how(self) -> str:
+        """In words, what it is known by."""
+
     def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
         """What the forward pass decided."""
 
