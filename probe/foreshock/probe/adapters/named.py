@@ -2,10 +2,11 @@
 
     attach(model, mixing={"blocks.*.hc": ".h_res"})
 
-The key is a pattern over the names of modules (`*` and `?` as in file names); the value says where each
-finds its matrix once its forward pass is over: `.name` an attribute, `.name()` a method, `[1]` an element of
-what it returned; with `.T` at the end the matrix is applied transposed, x' = H^T x. The matrix is [n, n] or
-[B, S, n, n]; the streams are the module's first argument where that is [B, S, n, C].
+The key is a pattern over the names of modules, in which `*` and `?` stand for what is between two dots. The
+value says where each finds its matrix once its forward pass is over: `.name` an attribute, `.name()` a
+method, `[1]` an element of what it returned; with `.T` at the end the matrix is applied transposed,
+x' = H^T x. The matrix is [n, n] or [B, S, n, n]; the streams are the module's first argument where that is
+[B, S, n, C].
 """
 
 import re
@@ -79,12 +80,17 @@ def find_named(model: nn.Module, mixing: Mapping[str, str]) -> list[MixingPoint]
     """
     named = list(model.named_modules())
     for pattern in mixing:
-        if not any(fnmatchcase(name, pattern) for name, _ in named):
+        if not any(_fits(name, pattern) for name, _ in named):
             some = ", ".join(name for name, _ in named[1:4])
             raise AttachError(f"mixing names {pattern!r}, but no module is called so; there are {some}, ..")
     points: list[MixingPoint] = []
     for name, module in named:
-        where = next((where for pattern, where in mixing.items() if fnmatchcase(name, pattern)), None)
+        where = next((where for pattern, where in mixing.items() if _fits(name, pattern)), None)
         if where is not None:
             points.append(NamedMixing(name, module, where))
     return points
+
+
+def _fits(name: str, pattern: str) -> bool:
+    names, patterns = name.split("."), pattern.split(".")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))

@@ -45,7 +45,7 @@ class DeclaredMixing:
 
     def _ask(self, is_watching: bool) -> None:
         if hasattr(self.module, "watches_statistics"):
-            self.module.watches_statistics = is_watching
+            self.module.watches_statistics = is_watching  # type: ignore[assignment]
 
 
 def find_declared(model: nn.Module) -> list[MixingPoint]:

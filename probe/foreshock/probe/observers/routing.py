@@ -163,7 +163,10 @@ def _staleness(scores_KE: Tensor, old_KE: Tensor, margin_K: Tensor, top_k: int) 
     """Share of choices that differ, mean over tokens and weighted by the margin of now, [2]."""
     chosen_KE = torch.zeros_like(scores_KE).scatter_(-1, scores_KE.topk(top_k, dim=-1).indices, 1.0)
     agreed_K = chosen_KE.gather(-1, old_KE.topk(top_k, dim=-1).indices).sum(-1)
-    # NaN scores choose something, but nobody can say what they would have chosen
-    stale_K = 1 - agreed_K / top_k + 0.0 * (scores_KE.sum(-1) + old_KE.sum(-1))
-    weighted = (stale_K * margin_K).sum() / margin_K.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    # NaN scores choose something, but nobody can say what they would have chosen; -inf is out of the choice
+    is_known_K = ~(scores_KE.isnan().any(-1) | old_KE.isnan().any(-1))
+    stale_K = (1 - agreed_K / top_k).where(is_known_K, torch.nan)
+    # Where nothing else could be chosen the margin is without bound, and weighs like any sure choice
+    weight_K = torch.where(margin_K == torch.inf, 1.0, margin_K)
+    weighted = (stale_K * weight_K).sum() / weight_K.sum().clamp_min(torch.finfo(torch.float32).tiny)
     return torch.stack((stale_K.mean(), weighted))
