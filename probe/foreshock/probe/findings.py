@@ -30,6 +30,7 @@ class Findings:
     """The parts of one model, each in the order of its layers."""
 
     mixing: tuple[MixingPoint, ...]
+    blocks: tuple[Named, ...]
     embedding: tuple[str, nn.Embedding] | None
     head: Named | None
     norms: tuple[Named, ...]
@@ -43,6 +44,7 @@ def look_at(model: nn.Module, named: Mapping[str, str] | None = None) -> Finding
     embedding = next(_of_kind(model, nn.Embedding), None)
     return Findings(
         mixing=tuple(find_mixing(model, named)),
+        blocks=_blocks(model),
         embedding=embedding,
         head=_head(model, embedding[1]) if embedding else None,
         norms=_norms(model, embedding[1].embedding_dim if embedding else None),
@@ -61,6 +63,21 @@ def _head(model: nn.Module, embedding: nn.Embedding) -> Named | None:
     shape = (embedding.num_embeddings, embedding.embedding_dim)
     heads = [named for named in _of_kind(model, nn.Linear) if tuple(named[1].weight.shape) == shape]
     return heads[-1] if heads else None
+
+
+def _blocks(model: nn.Module) -> tuple[Named, ...]:
+    """The longest list of modules of one class that hold a normalisation each: a decoder's blocks."""
+    lists = [
+        (f"{name}.", tuple(holder))
+        for name, holder in _of_kind(model, nn.ModuleList)
+        if len(holder) > 1 and len({type(block) for block in holder}) == 1 and _holds_norm(holder[0])
+    ]
+    prefix, blocks = max(lists, key=lambda found: len(found[1]), default=("", ()))
+    return tuple((f"{prefix}{number}", block) for number, block in enumerate(blocks))
+
+
+def _holds_norm(module: nn.Module) -> bool:
+    return any("norm" in type(part).__name__.lower() for part in module.modules())
 
 
 def _norms(model: nn.Module, width: int | None) -> tuple[Named, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.probe.plan import Plan
 from foreshock.wire import Cadence
 
 
@@ -77,7 +78,14 @@ class NewAttempt:
     time: float
 
 
-Frame: TypeAlias = StepFrame | SheetFrame | LogFrame | Happening | Facts | NewAttempt
+@dataclass(frozen=True, slots=True)
+class NewPlan:
+    """More is seen than at attach: the streams have other columns from here on."""
+
+    plan: Plan
+
+
+Frame: TypeAlias = StepFrame | SheetFrame | LogFrame | Happening | Facts | NewAttempt | NewPlan
 
 
 class FrameQueue:

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from foreshock.probe.adapters.named import with_streams
+from foreshock.probe.adapters.spoken import SpokenMixing
 from foreshock.probe.clock import RARE_EVERY, SLOW_EVERY, Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.findings import Findings, device_of, look_at
@@ -20,6 +23,7 @@ from foreshock.probe.observers import (
     Observer,
     PartitionObserver,
     RoutingObserver,
+    StreamObserver,
     SwigluObserver,
     UpdateObserver,
 )
@@ -60,22 +64,25 @@ class Instruments:
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
         points = self.findings.mixing
+        self._device = device_of(model)
         self._gradient = GradientObserver(
             model.parameters(), points[0].parameters() if points else (), optimizer, faults
         )
-        self._mixing = MixingObserver(points, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        self._make_mixing = partial(MixingObserver, num_sampled_tokens=num_sampled_tokens, faults=faults)
+        self._mixing = self._make_mixing(points)
         self._observers: list[Observer] = [self._mixing] if points else []
         self._observers.append(self._gradient)
         self._observers += observers_of(self.findings, num_sampled_tokens=num_sampled_tokens, faults=faults)
         if optimizer is not None:
             self._observers.append(UpdateObserver(model.parameters(), optimizer, faults))
         self._clock = Clock({"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY})
-        self._open_sheets(device_of(model))
+        self._num_spoken = 0
+        self._open_sheets()
 
-    def _open_sheets(self, device: torch.device) -> None:
+    def _open_sheets(self) -> None:
         """Gives every observer its places, and starts it."""
         self.plan = Plan.of([{"step": ("loss",)}, *(observer.columns for observer in self._observers)])
-        self._sheets = {cadence: Row(len(names), device) for cadence, names in self.plan.sheets.items()}
+        self._sheets = {cadence: Row(len(names), self._device) for cadence, names in self.plan.sheets.items()}
         self._loss = self._sheets["step"].values[0]
         taken: dict[Cadence, int] = dict.fromkeys(self._sheets, 0) | {"step": 1}
         for observer in self._observers:
@@ -111,11 +118,37 @@ class Instruments:
         self._clock.begin(step + 1)
         return reading
 
+    def observe(self, layer: int, matrix: Tensor, streams: Tensor | None) -> None:
+        """Takes a layer's matrix as the training script has it; a layer's first is only counted."""
+        if self.findings.mixing:
+            raise ValueError(
+                "the model's mixing matrices are found by themselves; observe is for those that are not"
+            )
+        if layer < len(self._mixing.points):
+            with torch.no_grad():
+                self._mixing.write(layer, with_streams(matrix.detach(), streams))
+        self._num_spoken = max(self._num_spoken, layer + 1)
+
+    def take_new_plan(self) -> Plan | None:
+        """Makes room for layers that were observed for the first time in the step that has just ended."""
+        if self._num_spoken <= len(self._mixing.points):
+            return None
+        for observer in self._observers:
+            observer.close()
+        if self._mixing.points:
+            self._observers.remove(self._mixing)
+        self._mixing = self._make_mixing([SpokenMixing(layer) for layer in range(self._num_spoken)])
+        self._observers.insert(0, self._mixing)
+        self._open_sheets()
+        return self.plan
+
     def seen_config(self) -> dict[str, int | float]:
         """What training has shown of the configuration so far."""
         seen: dict[str, int | float] = {}
         if self._mixing.num_streams is not None:
             seen["num_streams"] = self._mixing.num_streams
+        if self._num_spoken:
+            seen["num_mixing_layers"] = self._num_spoken
         if self._gradient.threshold is not None:
             seen["clip_threshold"] = self._gradient.threshold
         return seen
@@ -136,6 +169,9 @@ class Instruments:
 def observers_of(findings: Findings, *, num_sampled_tokens: int, faults: Faults) -> list[Observer]:
     """The observers of what was found beside mixing matrices."""
     observers: list[Observer] = []
+    if findings.blocks and not findings.mixing:
+        blocks = [block for _, block in findings.blocks]
+        observers.append(StreamObserver(blocks, num_sampled_tokens=num_sampled_tokens, faults=faults))
     if findings.embedding:
         observers.append(EmbeddingObserver(findings.embedding[1], faults))
     if findings.head:

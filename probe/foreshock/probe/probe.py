@@ -16,12 +16,13 @@ from torch import Tensor
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.errors import StopTraining
 from foreshock.probe.faults import Faults
-from foreshock.probe.frames import Facts, Happening, LogFrame, NewAttempt, SheetFrame, StepFrame
+from foreshock.probe.frames import Facts, Happening, LogFrame, NewAttempt, NewPlan, SheetFrame, StepFrame
 from foreshock.probe.instruments import Instruments
 from foreshock.wire import Alert
 
 _PLAIN = frozenset((float, int, bool, np.float32, np.float64, np.int64))
 _MAX_LOG_VALUES = 65_536
+MAX_OBSERVED_LAYERS = 4096
 
 OnAlert = Callable[[Alert], None]
 
@@ -104,6 +105,26 @@ class Probe:
         except Exception as error:
             self.faults.count("probe.log", error)
 
+    def observe(self, name: str, values: Tensor, *, layer: int, streams: Tensor | None = None) -> None:
+        """Hands over a mixing matrix that the probe cannot see: `observe("h_res", H, layer=l)`.
+
+        H is [n, n] or [B, S, n, n], applied as x'_i = sum_j H_ij x_j; `streams` x [B, S, n, C] may go with
+        it. Call it for every layer in every forward pass, layers counted from 0; recorded from the second
+        step on, when it is known how many there are.
+        """
+        if not self._is_here() or torch.compiler.is_compiling():
+            return
+        try:
+            if name != "h_res":
+                raise ValueError(
+                    f"observe was given {name!r}; it takes 'h_res', log takes numbers of any name"
+                )
+            if not 0 <= layer < MAX_OBSERVED_LAYERS:
+                raise ValueError(f"layer is {layer}; give 0 to {MAX_OBSERVED_LAYERS - 1}")
+            self._instruments.observe(layer, values, streams)
+        except Exception as error:
+            self.faults.count("probe.observe", error)
+
     def note(self, kind: str, **detail: str | int | float | bool | None) -> None:
         """Records an event at the current step, `note("schedule", what="batch size doubled")` say."""
         if self._is_here():
@@ -181,6 +202,8 @@ class Probe:
                 )
             )
         self._step, self._closed_at = step, clock
+        if (plan := self._instruments.take_new_plan()) is not None:
+            self._queue.put(NewPlan(plan))
         seen = self._instruments.seen_config()
         if seen.keys() != self._seen_config.keys():
             self._seen_config = seen

@@ -17,6 +17,7 @@ from foreshock.probe.frames import (
     Happening,
     LogFrame,
     NewAttempt,
+    NewPlan,
     SheetFrame,
     StepFrame,
 )
@@ -35,13 +36,17 @@ class _Attempt:
     def __init__(self, spool: Spool, plan: Plan) -> None:
         self.spool = spool
         self.numbering = Numbering()
+        self.open_streams(plan)
+        self.logs: dict[tuple[str, ...], Stream] = {}
+        self.events: list[Happening] = []
+        self.held: list[Record] = []
+
+    def open_streams(self, plan: Plan) -> None:
+        """Begins the probe's own streams; what has gathered must have been taken."""
         self.step = Stream("step", plan.step_columns, self.numbering)
         self.sheets = {
             cadence: Stream(cadence, columns, self.numbering) for cadence, columns in plan.slow_sheets.items()
         }
-        self.logs: dict[tuple[str, ...], Stream] = {}
-        self.events: list[Happening] = []
-        self.held: list[Record] = []
 
     def take_records(self) -> list[Record]:
         """Slow streams first, the step stream last.
@@ -135,6 +140,8 @@ class Writer:
                 self._on_facts(frame)
             case NewAttempt():
                 self._begin_attempt(frame)
+            case NewPlan():
+                self._begin_plan(frame.plan)
 
     def _take_log(self, frame: LogFrame) -> None:
         attempt, names = self._attempt, tuple(frame.values)
@@ -161,6 +168,11 @@ class Writer:
         old.spool.close()
         self._attempt = _Attempt(self._open_spool(), self._plan)
         self._vector.restart()
+
+    def _begin_plan(self, plan: Plan) -> None:
+        self._write()
+        self._plan, self._vector = plan, StepVector(plan)
+        self._attempt.open_streams(plan)
 
     def _write(self) -> None:
         """Appends what has gathered; where the disk refuses, holds a bounded number for the next try."""

@@ -258,6 +258,39 @@ def test_one_matrix_for_all_tokens_is_enough(tmp_path: Path, read_spool: Callabl
     np.testing.assert_allclose(series["layer_amax_forward_mean[0]"][0], 3.0)
 
 
+def test_a_matrix_that_is_only_local_is_handed_over(tmp_path: Path, read_spool: Callable[..., Any]) -> None:
+    model = nn.Linear(4, 4)
+    probe = attach(model, mode="offline", directory=tmp_path, total_steps=10)
+    matrices = torch.eye(2) + 0.5 * torch.randn(4, 3, 2, 5, 2, 2, generator=torch.Generator().manual_seed(0))
+    for step in range(4):
+        model(torch.randn(2, 4))
+        for layer in range(3):
+            probe.observe("h_res", matrices[step, layer], layer=layer)
+        probe.step(1.0)
+    probe.finish()
+    assert not probe.faults.counts
+    series = read_spool(probe).series
+    for step in (1, 2, 3):
+        product = torch.linalg.multi_dot([matrices[step, layer, 0, 1].double() for layer in (2, 1, 0)])
+        rows = matrices[step, 1].double().sum(-1).abs().amax(-1)
+        assert series["layer_amax_forward_mean[1]"][step] == pytest.approx(float(rows.mean()), rel=1e-5)
+        assert float(product.sum(-1).abs().max()) <= series["composite_amax_forward_max[2]"][step] * 1.001
+    assert list(series["layer_amax_forward_mean[1]"]) == [1, 2, 3] and list(series["loss"]) == [0, 1, 2, 3]
+    assert series["canary_gain"].keys() == {1, 2, 3}
+
+
+def test_what_observe_cannot_take_is_told_and_harms_nothing(tmp_path: Path) -> None:
+    probe = attach(nn.Linear(4, 4), mode="offline", directory=tmp_path)
+    for _ in range(2):
+        probe.observe("h_res", torch.eye(3), layer=0)
+        probe.observe("attention", torch.eye(3), layer=0)
+        probe.observe("h_res", torch.eye(3), layer=-1)
+        probe.observe("h_res", torch.ones(2, 3), layer=0)
+        probe.step(1.0)
+    probe.finish()
+    assert sum(probe.faults.counts.values()) == 5
+
+
 @pytest.mark.parametrize(
     ("mixing", "words"),
     [

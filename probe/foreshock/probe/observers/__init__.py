@@ -8,6 +8,7 @@ from foreshock.probe.observers.norms import NormObserver
 from foreshock.probe.observers.observer import Columns, Observer, Places
 from foreshock.probe.observers.partition import PartitionObserver
 from foreshock.probe.observers.routing import RoutingObserver
+from foreshock.probe.observers.stream import StreamObserver
 from foreshock.probe.observers.swiglu import SwigluObserver
 from foreshock.probe.observers.update import UpdateObserver
 
@@ -22,6 +23,7 @@ __all__ = [
     "PartitionObserver",
     "Places",
     "RoutingObserver",
+    "StreamObserver",
     "SwigluObserver",
     "UpdateObserver",
 ]

@@ -15,13 +15,18 @@ Observe: TypeAlias = Callable[[int, nn.Module, tuple[Any, ...], Any], None]
 class ForwardHooks:
     """Calls `observe(place, module, args, output)` after every forward of each module that trains.
 
-    `place` is the module's number among `modules`. Whatever `observe` raises is counted as `told`.
+    `place` is the module's number among `modules`, of which None are passed over. Whatever `observe` raises
+    is counted as `told`.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], observe: Observe, faults: Faults, told: str) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module | None], observe: Observe, faults: Faults, told: str
+    ) -> None:
         self._observe, self._faults, self._told = observe, faults, told
         self._handles: list[RemovableHandle] = [
-            module.register_forward_hook(_Hook(self, place)) for place, module in enumerate(modules)
+            module.register_forward_hook(_Hook(self, place))
+            for place, module in enumerate(modules)
+            if module is not None
         ]
 
     def close(self) -> None:

@@ -35,8 +35,8 @@ class MixingPoint(Protocol):
         """Where the model holds it."""
 
     @property
-    def module(self) -> nn.Module:
-        """What is hooked; `read` is called after its forward."""
+    def module(self) -> nn.Module | None:
+        """What is hooked, so that `read` is called after its forward; None where nothing can be."""
 
     @property
     def how(self) -> str:

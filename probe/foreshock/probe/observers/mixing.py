@@ -49,7 +49,7 @@ class MixingObserver:
     """
 
     def __init__(self, points: Sequence[MixingPoint], *, num_sampled_tokens: int, faults: Faults) -> None:
-        self._points, self._faults = points, faults
+        self.points, self._faults = points, faults
         self._tokens = TokenSample(num_sampled_tokens)
         self._sampled: list[Tensor | None] = [None] * len(points)
         self.num_streams: int | None = None
@@ -57,7 +57,7 @@ class MixingObserver:
     @property
     def columns(self) -> Columns:
         """Gains and stream of every layer at every step; composites when they are due."""
-        num_layers = len(self._points)
+        num_layers = len(self.points)
         composites = (signal for signal in CATALOGUE.values() if signal.cadence == "composite")
         slow = per_layer(SLOW_SERIES, num_layers)
         values = per_layer(("log_singular_value_mean",), MAX_STREAMS)
@@ -69,17 +69,17 @@ class MixingObserver:
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every mixing."""
-        block_SL = places["step"].view(len(STEP_SERIES), len(self._points))
+        block_SL = places["step"].view(len(STEP_SERIES), len(self.points))
         self._streams_SL, self._gains_SL = block_SL.tensor_split([len(STREAM_SERIES)])
         self._composites, self._clock = places["composite"], clock
-        of_layers, self._of_composite = places["slow"].tensor_split([len(SLOW_SERIES) * len(self._points)])
+        of_layers, self._of_composite = places["slow"].tensor_split([len(SLOW_SERIES) * len(self.points)])
         slow_SL = of_layers.view(len(SLOW_SERIES), -1)
         self._cancellation_SL, self._degeneracy_SL, (self._first_max_L,) = slow_SL.tensor_split(
             [len(degeneracy.CANCELLATION_SERIES), len(SLOW_SERIES) - 1]
         )
-        for point in self._points:
+        for point in self.points:
             point.start()
-        modules = [point.module for point in self._points]
+        modules = [point.module for point in self.points]
         self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a mixing matrix")
 
     def end_step(self) -> None:
@@ -104,12 +104,12 @@ class MixingObserver:
     def close(self) -> None:
         """Removes the hooks and forgets the samples."""
         self._hooks.close()
-        for point in self._points:
+        for point in self.points:
             point.close()
         self._sampled = [None] * len(self._sampled)
 
     def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        mixed = self._points[layer].read(args, output)
+        mixed = self.points[layer].read(args, output)
         if mixed is not None:
             self.write(layer, mixed)
 

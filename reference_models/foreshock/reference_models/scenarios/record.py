@@ -223,7 +223,9 @@ def _table(number: int, attempt: _Attempt) -> pa.Table | None:
     steps = np.concatenate([batch_steps(batch) for batch in batches])
     series: dict[str, FloatColumn] = {}
     for frames in attempt.frames.values():
-        _place(frames, steps, series)
+        # A stream's columns may change on the way, when the probe comes to see more
+        for columns in dict.fromkeys(columns for columns, _ in frames):
+            _place([frame for frame in frames if frame[0] == columns], steps, series)
     keys = {
         "attempt": pa.array(np.full(len(steps), number, np.int32)),
         "step": pa.array(steps),

@@ -1,0 +1,55 @@
+"""The residual stream of a decoder without mixing matrices: what enters each of its blocks.
+
+Legend: B batch, S tokens, C width.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foreshock.probe.clock import Clock
+from foreshock.probe.faults import Faults
+from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.measures import TokenSample, size
+from foreshock.probe.observers.observer import Columns, Places
+from foreshock.wire import per_layer
+
+
+class StreamObserver:
+    """Writes the size of every block's input over a sample of tokens, and apart from it of first tokens."""
+
+    def __init__(self, blocks: Sequence[nn.Module], *, num_sampled_tokens: int, faults: Faults) -> None:
+        self._blocks, self._faults = blocks, faults
+        self._tokens = TokenSample(num_sampled_tokens)
+
+    @property
+    def columns(self) -> Columns:
+        """The same series as where streams are mixed."""
+        num_layers = len(self._blocks)
+        return {
+            "step": per_layer(("stream_rms", "stream_max"), num_layers),
+            "slow": per_layer(("stream_first_max",), num_layers),
+        }
+
+    def start(self, places: Places, clock: Clock) -> None:
+        """Hooks every block."""
+        self._size_SL, self._first_max_L = places["step"].view(2, -1), places["slow"]
+        self._clock = clock
+        self._hooks = ForwardHooks(self._blocks, self._observe, self._faults, "observing the residual stream")
+
+    def end_step(self) -> None:
+        """Everything is written by then."""
+
+    def close(self) -> None:
+        """Removes the hooks."""
+        self._hooks.close()
+
+    def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not args or not isinstance(args[0], Tensor) or args[0].dim() != 3:
+            return
+        x_BSC = args[0].detach()
+        self._size_SL[:, layer] = torch.stack(size(self._tokens.of(x_BSC)))
+        if self._clock.is_due["slow"]:
+            self._first_max_L[layer].copy_(x_BSC[:, 0].abs().amax())
