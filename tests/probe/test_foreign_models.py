@@ -17,7 +17,8 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 OF_ALL = {
     "loss", "grad_norm", "learning_rate", "update_rms", "adam_rms", "log_z", "norm_input_rms",
-    "norm_weight_rms", "stream_rms", "stream_max", "stream_first_max", "headroom_bits", "canary_embedding_rms",
+    "norm_weight_rms", "stream_rms", "stream_max", "stream_first_max", "headroom_bits",
+    "canary_embedding_rms",
 }  # fmt: skip
 OF_MIXING = {
     "layer_amax_forward",
@@ -68,8 +69,9 @@ def deepseek_v4() -> nn.Module:
     return DeepseekV4ForCausalLM(
         DeepseekV4Config(
             **SMALL, num_hidden_layers=3, num_local_experts=4, num_experts_per_tok=2,
-            moe_intermediate_size=16, head_dim=16, q_lora_rank=16, o_lora_rank=16, o_groups=2, qk_rope_head_dim=8, index_n_heads=2,
-            index_head_dim=16, index_topk=4, hc_mult=4, sliding_window=8, num_hash_layers=1,
+            moe_intermediate_size=16, head_dim=16, q_lora_rank=16, o_lora_rank=16, o_groups=2,
+            qk_rope_head_dim=8, index_n_heads=2, index_head_dim=16, index_topk=4, hc_mult=4, sliding_window=8,
+            num_hash_layers=1,
         )
     )  # fmt: skip
 

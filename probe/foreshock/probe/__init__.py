@@ -9,7 +9,19 @@ except ModuleNotFoundError as error:
 
 from foreshock.probe.attach import attach
 from foreshock.probe.errors import AttachError, ProbeError, StopTraining
+from foreshock.probe.explain import Explanation, explain
+from foreshock.probe.observers import Observer
 from foreshock.probe.probe import Probe
 from foreshock.wire import Alert
 
-__all__ = ["Alert", "AttachError", "Probe", "ProbeError", "StopTraining", "attach"]
+__all__ = [
+    "Alert",
+    "AttachError",
+    "Explanation",
+    "Observer",
+    "Probe",
+    "ProbeError",
+    "StopTraining",
+    "attach",
+    "explain",
+]

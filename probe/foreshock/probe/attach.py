@@ -18,6 +18,7 @@ from foreshock.probe.derive import StepVector
 from foreshock.probe.errors import AttachError, SpoolError
 from foreshock.probe.faults import Faults
 from foreshock.probe.instruments import Instruments
+from foreshock.probe.observers import Observer
 from foreshock.probe.probe import DisabledProbe, Probe
 from foreshock.probe.settings import ProbeSettings, resolve_settings
 from foreshock.wire import Alert, RunDeclaration
@@ -48,6 +49,7 @@ def attach(
     clip_threshold: float | None = None,
     composite_every: int | None = None,
     mixing: Mapping[str, str] | None = None,
+    observers: Sequence[Observer] = (),
     on_alert: Callable[[Alert], None] | None = None,
 ) -> Probe:
     """Puts a probe beside `model`; then call `probe.step(loss=loss)` once a step.
@@ -57,7 +59,8 @@ def attach(
     `constraint="doubly_stochastic"` has the collector check that the mixing matrices keep it, which
     it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
     `run_id` under the next attempt number. `mixing` names the mixing matrices of a model that nobody knows,
-    `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py). `on_alert` is called in the training loop.
+    `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py); `observers` are of your own.
+    `on_alert` is called in the training loop.
 
     Raises AttachError for arguments that cannot work. Afterwards nothing in the probe raises.
     """
@@ -89,6 +92,7 @@ def attach(
         model,
         optimizer,
         mixing=mixing,
+        observers=observers,
         composite_every=composite_every or _composite_cadence(total_steps),
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,

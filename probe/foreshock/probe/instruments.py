@@ -1,7 +1,7 @@
 """All observers of one model, and the sheets that they write."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from foreshock.probe.observers import (
     AttentionObserver,
     EmbeddingObserver,
     GradientObserver,
+    GuardedObserver,
     MixingObserver,
     NormObserver,
     Observer,
@@ -52,6 +53,7 @@ class Instruments:
         optimizer: torch.optim.Optimizer | None,
         *,
         mixing: Mapping[str, str] | None,
+        observers: Sequence[Observer],
         composite_every: int,
         clip_threshold: float | None,
         num_sampled_tokens: int,
@@ -75,6 +77,7 @@ class Instruments:
         self._observers += observers_of(self.findings, num_sampled_tokens=num_sampled_tokens, faults=faults)
         if optimizer is not None:
             self._observers.append(UpdateObserver(model.parameters(), optimizer, faults))
+        self._observers += [GuardedObserver(observer, faults) for observer in observers]
         self._clock = Clock({"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY})
         self._num_spoken = 0
         self._open_sheets()

@@ -3,6 +3,7 @@
 from foreshock.probe.observers.attention import AttentionObserver
 from foreshock.probe.observers.embedding import EmbeddingObserver
 from foreshock.probe.observers.gradient import GradientObserver
+from foreshock.probe.observers.guarded import GuardedObserver
 from foreshock.probe.observers.mixing import MixingObserver
 from foreshock.probe.observers.norms import NormObserver
 from foreshock.probe.observers.observer import Columns, Observer, Places
@@ -17,6 +18,7 @@ __all__ = [
     "Columns",
     "EmbeddingObserver",
     "GradientObserver",
+    "GuardedObserver",
     "MixingObserver",
     "NormObserver",
     "Observer",
