@@ -184,6 +184,30 @@ def test_gradient_norms_without_clipping_are_those_of_the_gradients(
     assert series["canary_grad_norm"][0] == pytest.approx(canary, rel=1e-5)
 
 
+def test_gradients_that_a_closure_computes_are_those_of_its_step(
+    loop: Any, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    optimizer = torch.optim.SGD(loop.model.parameters(), lr=0.1)
+    probe = attach(loop.model, optimizer, mode="offline", directory=tmp_path)
+    norms = []
+    for scale in (1.0, 100.0):
+
+        def closure(scale: float = scale) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = scale * loop.model(torch.zeros(2, 9, dtype=torch.long)).square().mean()
+            loss.backward()
+            return loss
+
+        probe.step(optimizer.step(closure))
+        gradients = [one.grad.double() for one in loop.model.parameters()]
+        norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients)))
+    probe.finish()
+    series = read_spool(probe).series
+    assert series["grad_norm"] == {step: pytest.approx(norm, rel=1e-5) for step, norm in enumerate(norms)}
+    assert series["update_ratio"][0] > 0 and series["update_cosine"][0] == pytest.approx(1.0, rel=1e-4)
+    assert not probe.faults.counts
+
+
 def test_stream_size_and_headroom(
     make_model: Callable[..., Any],
     train_step: Callable[..., Any],

@@ -21,6 +21,7 @@ from foreshock.probe.instruments import Instruments
 from foreshock.probe.observers import Observer
 from foreshock.probe.probe import DisabledProbe, Probe
 from foreshock.probe.settings import ProbeSettings, resolve_settings
+from foreshock.probe.unwrap import unwrapped_model, unwrapped_optimizer
 from foreshock.wire import Alert, RunDeclaration
 from foreshock.wire.messages import Constraint
 
@@ -64,6 +65,7 @@ def attach(
 
     Raises AttachError for arguments that cannot work. Afterwards nothing in the probe raises.
     """
+    model, optimizer = unwrapped_model(model), unwrapped_optimizer(optimizer)
     settings = resolve_settings(
         run_id=run_id, project=project, name=name, url=url, token=token, mode=mode, directory=directory
     )

@@ -46,13 +46,16 @@ class GradientObserver:
         self.learning_rate = float("nan")
         self.has_clipped = False
         self.has_stepped = False
-        self._handle: RemovableHandle | None = None
+        self._handles: list[RemovableHandle] = []
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the optimizer, and torch's clipping."""
         self.out_norm, self._out_canary_norm = places["step"].unbind()
         if self._optimizer is not None:
-            self._handle = self._optimizer.register_step_pre_hook(self._before_step)
+            self._handles = [
+                self._optimizer.register_step_pre_hook(self._before_step),
+                self._optimizer.register_step_post_hook(self._after_step),
+            ]
         _watch(self)
 
     def end_step(self) -> None:
@@ -60,8 +63,8 @@ class GradientObserver:
 
     def close(self) -> None:
         """Removes the hook, and the wrapper once nobody needs it."""
-        if self._handle is not None:
-            self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
         _unwatch(self)
 
     def next_step(self) -> None:
@@ -89,12 +92,25 @@ class GradientObserver:
             # A rate kept as a tensor on a device would have to be waited for
             if not isinstance(rate, Tensor) or rate.device.type == "cpu":
                 self.learning_rate = float(rate)
-            if not self.has_clipped:
-                with torch.no_grad():
-                    self._write_norm(self._parameters, self.out_norm)
-                    self._write_canary_norm()
+            # A closure computes the gradients, and clips them, only after this
+            if not has_closure(args, kwargs):
+                self._write_norms()
         except Exception as error:
             self._faults.count("observing the optimizer", error)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if not has_closure(args, kwargs):
+            return
+        try:
+            self._write_norms()
+        except Exception as error:
+            self._faults.count("observing the optimizer", error)
+
+    def _write_norms(self) -> None:
+        if not self.has_clipped:
+            with torch.no_grad():
+                self._write_norm(self._parameters, self.out_norm)
+                self._write_canary_norm()
 
     def _write_canary_norm(self) -> None:
         self._write_norm(self._canary_parameters, self._out_canary_norm)
@@ -105,6 +121,11 @@ class GradientObserver:
         if gradients:
             norms = torch._foreach_norm(gradients)
             out.copy_(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
+
+
+def has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an optimizer's step was given a closure, as its hooks are told: `args` begin with itself."""
+    return (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
 
 
 def _watch(observer: GradientObserver) -> None:

@@ -58,26 +58,29 @@ class UpdateObserver:
             return
         try:
             with torch.no_grad():
-                self._trained = [one for one in self._parameters if _has_gradient(one)]
-                self._before = [_sampled(one).clone() for one in self._trained]
+                # All of them: a closure computes the gradients only after this
+                self._before = [_sampled(one).clone() for one in self._parameters]
         except Exception as error:
             self._faults.count("observing the update", error)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         before, self._before = self._before, None
-        if not before:
+        if before is None:
             return
         try:
             with torch.no_grad():
-                self._write(before)
+                pairs = zip(self._parameters, before, strict=True)
+                trained = [(one, sample) for one, sample in pairs if _has_gradient(one)]
+                if trained:
+                    self._write(*map(list, zip(*trained, strict=True)))
         except Exception as error:
             self._faults.count("observing the update", error)
 
-    def _write(self, before: list[Tensor]) -> None:
-        weight = self._weights([one.numel() for one in self._trained], before)
+    def _write(self, trained: list[Tensor], before: list[Tensor]) -> None:
+        weight = self._weights([one.numel() for one in trained], before)
         theta = _joined(before)
-        update = _joined([_sampled(one) for one in self._trained]) - theta
-        descent = -_joined([_sampled(_gradient(one)) for one in self._trained])
+        update = _joined([_sampled(one) for one in trained]) - theta
+        descent = -_joined([_sampled(_gradient(one)) for one in trained])
         update_square, theta_square = _dot(weight, update, update), _dot(weight, theta, theta)
         self._rms.copy_((update_square / weight.sum()).sqrt())
         self._ratio.copy_((update_square / theta_square.clamp_min(_TINY)).sqrt())
