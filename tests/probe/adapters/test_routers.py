@@ -72,11 +72,11 @@ def test_the_largest_scores_are_the_choice(kind: str) -> None:
     (point,) = find_routers(nn.ModuleList([module, nn.Linear(16, 8)]))
     tokens = torch.randn(200, 16)
     with torch.no_grad():
-        decision = point.decision((tokens,), module(tokens))
+        indices = point.indices((tokens,), module(tokens))
         scores = point.scores(tokens, point.state())
-    assert scores is not None and decision.num_experts == 8
+    assert scores is not None
     expected = scores.topk(3, dim=-1).indices.sort(-1).values
-    assert torch.equal(decision.indices.sort(-1).values, expected)
+    assert torch.equal(indices.sort(-1).values, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

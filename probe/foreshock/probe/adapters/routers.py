@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foreshock.probe.observers.routing import Decision, RoutingPoint
+from foreshock.probe.observers.routing import RoutingPoint
 
 _CORRECTION = "e_score_correction_bias"
 
@@ -30,9 +30,10 @@ class DeclaredRouter:
     module: nn.Module
     how = "says so (is_expert_router); the largest affinity + bias are chosen"
 
-    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
-        """What the forward pass decided."""
-        return Decision(output[1], output[0].shape[-1])
+    def indices(self, args: tuple[Any, ...], output: Any) -> Tensor:
+        """The second that it returns."""
+        indices: Tensor = output[1]
+        return indices
 
     def state(self) -> tuple[Tensor, ...]:
         """Weights and bias."""
@@ -55,9 +56,10 @@ class TransformersRouter:
     module: nn.Module
     how = "a router of transformers: weight [E, C], indices third of what it returns"
 
-    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
-        """What the forward pass decided."""
-        return Decision(output[2], output[0].shape[-1])
+    def indices(self, args: tuple[Any, ...], output: Any) -> Tensor:
+        """The third that it returns."""
+        indices: Tensor = output[2]
+        return indices
 
     def state(self) -> tuple[Tensor, ...]:
         """Weights, and the bias of logits or of scores where there is one."""

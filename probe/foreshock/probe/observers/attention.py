@@ -79,7 +79,9 @@ class AttentionObserver:
             self._faults.count("observing attention", error)
 
     def _enter(self, layer: int, module: nn.Module, args: Any) -> None:
-        if self._clock.is_due["slow"] and module.training and not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return
+        if self._clock.is_due["slow"] and module.training:
             with _lock:
                 _inside.setdefault(threading.get_ident(), []).append((self, layer, module))
                 _look()

@@ -1,12 +1,12 @@
 """The embedding's output, where the layer-0 canary's cause is looked for first."""
 
-from typing import Any, Final
+from typing import Final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import size
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -22,22 +22,25 @@ class EmbeddingObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the embedding."""
         self._rms, self._max = places["step"].unbind()
-        self._handle = self._embedding.register_forward_hook(self._observe)
+        self._hooks = ForwardHooks(
+            [self._embedding],
+            lambda place, module, args, output: (output,),
+            self._measure,
+            beside=self._rms,
+            faults=self._faults,
+            told="observing the embedding",
+        )
 
     def end_step(self) -> None:
         """Everything is written by then."""
 
     def close(self) -> None:
         """Removes the hook."""
-        self._handle.remove()
+        self._hooks.close()
 
-    def _observe(self, module: nn.Module, args: Any, output: Tensor) -> None:
-        if not module.training:
-            return
-        try:
-            with torch.no_grad():
-                rms, largest = size(output.detach())
-                self._rms.copy_(rms)
-                self._max.copy_(largest)
-        except Exception as error:
-            self._faults.count("observing the embedding", error)
+    def _measure(self, place: int, tensors: Tensors) -> None:
+        (embedded,) = tensors
+        if embedded is not None:
+            rms, largest = size(embedded)
+            self._rms.copy_(rms)
+            self._max.copy_(largest)

@@ -1,28 +1,53 @@
-"""Forward hooks as the observers want them: in training only, in eager mode only, and never raising."""
+"""Forward hooks as the observers want them: in training only, never raising, and also in compiled graphs.
+
+An eager hook measures at once. Inside torch.compile a hook is traced, so it only picks its tensors and hands
+them to one opaque operator; that calls the same measurement when the graph runs. What is due is asked there,
+not in the trace, so nothing of the probe's is guarded on and nothing recompiles.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from itertools import count
+from typing import Any, Final, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.faults import Faults
 
-Observe: TypeAlias = Callable[[int, nn.Module, tuple[Any, ...], Any], None]
+Tensors: TypeAlias = Sequence[Tensor | None]
+Pick: TypeAlias = Callable[[int, nn.Module, tuple[Any, ...], Any], Tensors | None]
+Measure: TypeAlias = Callable[[int, Tensors], None]
+
+_listening: Final[dict[int, "ForwardHooks"]] = {}
+_numbers: Final = count()
 
 
 class ForwardHooks:
-    """Calls `observe(place, module, args, output)` after every forward of each module that trains.
+    """After every forward of each module that trains: `measure(place, pick(place, module, args, output))`.
 
-    `place` is the module's number among `modules`, of which None are passed over. Whatever `observe` raises
-    is counted as `told`.
+    `place` is the module's number among `modules`, of which None are passed over. `pick` chooses tensors, or
+    None for nothing to measure, and must be traceable; `measure` runs under `no_grad`, and what it raises is
+    counted as `told`. `beside` is any tensor on the training device.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module | None], observe: Observe, faults: Faults, told: str
+        self,
+        modules: Sequence[nn.Module | None],
+        pick: Pick,
+        measure: Measure,
+        *,
+        beside: Tensor,
+        faults: Faults,
+        told: str,
     ) -> None:
-        self._observe, self._faults, self._told = observe, faults, told
+        self._pick, self._measure = pick, measure
+        self._faults, self._told = faults, told
+        # What a compiled graph believes to change, lest it leave the operator out. Nothing else may be in it:
+        # the graph takes a copy before and puts it back behind
+        self._token = beside.new_zeros(())
+        self._number = next(_numbers)
+        _listening[self._number] = self
         self._handles: list[RemovableHandle] = [
             module.register_forward_hook(_Hook(self, place))
             for place, module in enumerate(modules)
@@ -30,17 +55,33 @@ class ForwardHooks:
         ]
 
     def close(self) -> None:
-        """Removes the hooks."""
+        """Removes the hooks; what is compiled already goes on and tells nobody."""
         for handle in self._handles:
             handle.remove()
+        _listening.pop(self._number, None)
 
     def called(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """What each hook does."""
-        if not module.training or torch.compiler.is_compiling():
+        if not module.training:
+            return
+        if torch.compiler.is_compiling():
+            tensors = self._pick(place, module, args, output)
+            if tensors is not None:
+                picked = [None if one is None else one.detach() for one in tensors]
+                torch.ops.foreshock.observed(self._token, self._number, place, picked)
             return
         try:
+            tensors = self._pick(place, module, args, output)
+            if tensors is not None:
+                self.measured(place, tensors)
+        except Exception as error:
+            self._faults.count(self._told, error)
+
+    def measured(self, place: int, tensors: Tensors) -> None:
+        """Measures; called from a compiled graph with what was picked there."""
+        try:
             with torch.no_grad():
-                self._observe(place, module, args, output)
+                self._measure(place, [None if one is None else one.detach() for one in tensors])
         except Exception as error:
             self._faults.count(self._told, error)
 
@@ -51,3 +92,16 @@ class _Hook:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self._hooks.called(self._place, module, args, output)
+
+
+@torch.library.custom_op("foreshock::observed", mutates_args=("token",))
+def _observed(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
+    """Hands the tensors of a compiled graph to the hooks of this number, if they still listen."""
+    hooks = _listening.get(number)
+    if hooks is not None:
+        hooks.measured(place, tensors)
+
+
+@_observed.register_fake
+def _(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
+    return None

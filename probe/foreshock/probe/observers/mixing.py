@@ -4,6 +4,7 @@ Legend: T tokens, K sampled tokens, n streams, C width, L layers.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import torch
@@ -13,7 +14,7 @@ from foreshock.kernels import MAX_STREAMS, SinkhornStatistics, composite_gains, 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers import degeneracy
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample, size
 from foreshock.probe.observers.mixed import Mixed, MixingPoint
 from foreshock.probe.observers.observer import Columns, Places
@@ -80,7 +81,14 @@ class MixingObserver:
         for point in self.points:
             point.start()
         modules = [point.module for point in self.points]
-        self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a mixing matrix")
+        self._hooks = ForwardHooks(
+            modules,
+            self._pick,
+            self._measure,
+            beside=self._gains_SL,
+            faults=self._faults,
+            told="observing a mixing matrix",
+        )
 
     def end_step(self) -> None:
         """Writes what the matrices of all layers say together, if it is due and every layer was there."""
@@ -108,10 +116,20 @@ class MixingObserver:
             point.close()
         self._sampled = [None] * len(self._sampled)
 
-    def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _pick(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
         mixed = self.points[layer].read(args, output)
-        if mixed is not None:
-            self.write(layer, mixed)
+        if mixed is None:
+            return None
+        told = (
+            () if mixed.statistics is None else tuple(getattr(mixed.statistics, name) for name in _STATISTICS)
+        )
+        return mixed.h_res, mixed.streams, mixed.h_pre, mixed.h_post, *told
+
+    def _measure(self, layer: int, tensors: Tensors) -> None:
+        h_res, streams, h_pre, h_post, *told = tensors
+        assert h_res is not None, "a mixing without a matrix is not picked"
+        statistics = SinkhornStatistics(*told) if told else None  # type: ignore[arg-type]
+        self.write(layer, Mixed(streams, h_res, h_pre, h_post, statistics))
 
     def write(self, layer: int, mixed: Mixed) -> None:
         """Writes one layer's numbers; the same places again when a recomputed forward replays it."""
@@ -182,6 +200,7 @@ def _composite_row(matrices_LKnn: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+_STATISTICS: Final = tuple(field.name for field in fields(SinkhornStatistics))
 _TOLD: Final = {"layer_norm_inf": "amax_forward", "layer_norm_one": "amax_backward"}
 _REDUCE: Final = {
     "mean": lambda value_LK: value_LK.mean(1),

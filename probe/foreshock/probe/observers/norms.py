@@ -4,14 +4,13 @@ Legend: B batch, S tokens, C width.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample, size
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
@@ -35,7 +34,14 @@ class NormObserver:
         self._input_N, self._weight_N = places["slow"].view(2, -1)
         self._scale_N = self._weight_N.new_tensor([weight.numel() ** -0.5 for weight in self._weights])
         self._clock = clock
-        self._hooks = ForwardHooks(self._norms, self._observe, self._faults, "observing a normalisation")
+        self._hooks = ForwardHooks(
+            self._norms,
+            lambda place, module, args, output: (args[0],),
+            self._measure,
+            beside=self._input_N,
+            faults=self._faults,
+            told="observing a normalisation",
+        )
 
     def end_step(self) -> None:
         """Writes the weights' sizes, all in one pass."""
@@ -47,8 +53,8 @@ class NormObserver:
         """Removes the hooks."""
         self._hooks.close()
 
-    def _observe(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._clock.is_due["slow"]:
-            x_BSC: Tensor = args[0].detach()
+    def _measure(self, place: int, tensors: Tensors) -> None:
+        (x_BSC,) = tensors
+        if self._clock.is_due["slow"] and x_BSC is not None:
             sample = self._tokens.of(x_BSC) if x_BSC.dim() >= 3 else x_BSC
             self._input_N[place].copy_(size(sample)[0])

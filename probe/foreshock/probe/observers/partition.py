@@ -3,14 +3,14 @@
 Legend: B batch, S tokens, K sampled tokens, V vocabulary.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -31,7 +31,14 @@ class PartitionObserver:
         """Hooks the head."""
         self._mean, self._max = places["slow"].unbind()
         self._clock = clock
-        self._hooks = ForwardHooks([self._head], self._observe, self._faults, "observing the output")
+        self._hooks = ForwardHooks(
+            [self._head],
+            lambda place, module, args, output: (output,),
+            self._measure,
+            beside=self._mean,
+            faults=self._faults,
+            told="observing the output",
+        )
 
     def end_step(self) -> None:
         """Everything is written by then."""
@@ -40,9 +47,10 @@ class PartitionObserver:
         """Removes the hook."""
         self._hooks.close()
 
-    def _observe(self, place: int, module: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
-        if self._clock.is_due["slow"]:
-            logits_KV = self._tokens.of(logits.detach()) if logits.dim() >= 3 else logits.detach()
+    def _measure(self, place: int, tensors: Tensors) -> None:
+        (logits,) = tensors
+        if self._clock.is_due["slow"] and logits is not None:
+            logits_KV = self._tokens.of(logits) if logits.dim() >= 3 else logits
             log_z_K = torch.logsumexp(logits_KV.float(), -1)
             self._mean.copy_(log_z_K.mean())
             self._max.copy_(log_z_K.amax())

@@ -5,7 +5,6 @@ Legend: B batch, S tokens, K sampled tokens, E experts, T chosen experts (top-k)
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
@@ -31,14 +30,6 @@ SERIES: Final = (
 MAX_KEPT_BYTES: Final = 8 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a router decided: the chosen experts' indices [.., T] of all its tokens."""
-
-    indices: Tensor
-    num_experts: int
-
-
 class RoutingPoint(Protocol):
     """How a kind of router is read; one object a module."""
 
@@ -54,8 +45,8 @@ class RoutingPoint(Protocol):
     def how(self) -> str:
         """In words, what it is known by."""
 
-    def decision(self, args: tuple[Any, ...], output: Any) -> Decision:
-        """What the forward pass decided."""
+    def indices(self, args: tuple[Any, ...], output: Any) -> Tensor:
+        """The experts [.., T] that the forward pass chose for all its tokens."""
 
     def state(self) -> tuple[Tensor, ...]:
         """The weights [E, C] that it decides by, first, and what else it takes; copies are kept of them."""
@@ -85,7 +76,14 @@ class RoutingObserver:
         self._block_SL = places["slow"].view(len(SERIES), len(self._points))
         self._clock = clock
         modules = [point.module for point in self._points]
-        self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a router")
+        self._hooks = ForwardHooks(
+            modules,
+            self._pick,
+            self._measure,
+            beside=self._block_SL,
+            faults=self._faults,
+            told="observing a router",
+        )
 
     def end_step(self) -> None:
         """Keeps the weights that chose in this step, for the next reading."""
@@ -108,20 +106,23 @@ class RoutingObserver:
             for old, new in zip(kept, state, strict=True):
                 old.copy_(new)
 
-    def _observe(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not self._clock.is_due["slow"]:
+    def _pick(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors:
+        return args[0], self._points[place].indices(args, output)
+
+    def _measure(self, place: int, tensors: Tensors) -> None:
+        x, indices = tensors
+        if not self._clock.is_due["slow"] or x is None or indices is None:
             return
         point, column = self._points[place], self._block_SL[:, place]
-        decision = point.decision(args, output)
-        column[:3].copy_(_loads(decision))
+        num_experts = len(point.state()[0])
+        column[:3].copy_(_loads(indices, num_experts))
         state = tuple(part.detach() for part in point.state())
         column[4].copy_(_similarity(state[0].float()))
-        x: Tensor = args[0].detach()
         tokens_KC = self._tokens.of(x) if x.dim() >= 3 else x[:: -(-len(x) // self._tokens.num_tokens)]
         scores_KE = point.scores(tokens_KC, state)
         if scores_KE is None:
             return
-        top_k = decision.indices.shape[-1]
+        top_k = indices.shape[-1]
         margin_K = _margin(scores_KE, top_k)
         column[3].copy_(margin_K.kthvalue(max(1, len(margin_K) // 100)).values)
         kept = self._kept[place]
@@ -131,15 +132,15 @@ class RoutingObserver:
             column[5:].copy_(_staleness(scores_KE, old_KE, margin_K, top_k))
 
 
-def _loads(decision: Decision) -> Tensor:
+def _loads(indices: Tensor, num_experts: int) -> Tensor:
     """Maximal violation, entropy over log E, share of experts without a token, [3]."""
-    chosen = decision.indices.reshape(-1)
+    chosen = indices.reshape(-1)
     # Not bincount, which would wait for a GPU to know how many experts there are
-    load_E = torch.zeros(decision.num_experts, device=chosen.device)
+    load_E = torch.zeros(num_experts, device=chosen.device)
     load_E.scatter_add_(0, chosen, load_E.new_ones(()).expand(chosen.shape))
     share_E = load_E / load_E.sum()
-    violation = share_E.amax() * decision.num_experts - 1
-    entropy = torch.special.entr(share_E).sum() / math.log(max(2, decision.num_experts))
+    violation = share_E.amax() * num_experts - 1
+    entropy = torch.special.entr(share_E).sum() / math.log(max(2, num_experts))
     return torch.stack((violation, entropy, (load_E == 0).float().mean()))
 
 

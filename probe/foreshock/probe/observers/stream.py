@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample, size
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
@@ -37,7 +37,14 @@ class StreamObserver:
         """Hooks every block."""
         self._size_SL, self._first_max_L = places["step"].view(2, -1), places["slow"]
         self._clock = clock
-        self._hooks = ForwardHooks(self._blocks, self._observe, self._faults, "observing the residual stream")
+        self._hooks = ForwardHooks(
+            self._blocks,
+            _stream_of,
+            self._measure,
+            beside=self._size_SL,
+            faults=self._faults,
+            told="observing the residual stream",
+        )
 
     def end_step(self) -> None:
         """Everything is written by then."""
@@ -46,10 +53,15 @@ class StreamObserver:
         """Removes the hooks."""
         self._hooks.close()
 
-    def _observe(self, layer: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not args or not isinstance(args[0], Tensor) or args[0].dim() != 3:
+    def _measure(self, layer: int, tensors: Tensors) -> None:
+        (x_BSC,) = tensors
+        if x_BSC is None:
             return
-        x_BSC = args[0].detach()
         self._size_SL[:, layer] = torch.stack(size(self._tokens.of(x_BSC)))
         if self._clock.is_due["slow"]:
             self._first_max_L[layer].copy_(x_BSC[:, 0].abs().amax())
+
+
+def _stream_of(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
+    is_stream = bool(args) and isinstance(args[0], Tensor) and args[0].dim() == 3
+    return (args[0],) if is_stream else None

@@ -5,14 +5,14 @@ Legend: R rows (tokens), H hidden width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
@@ -55,7 +55,14 @@ class SwigluObserver:
         self._saturation_L, self._headroom_L = places["slow"].view(2, -1)
         self._clock = clock
         modules = [unit.parts[number] for unit, number in self._parts]
-        self._hooks = ForwardHooks(modules, self._observe, self._faults, "observing a SwiGLU")
+        self._hooks = ForwardHooks(
+            modules,
+            lambda place, module, args, output: (output,),
+            self._measure,
+            beside=self._saturation_L,
+            faults=self._faults,
+            told="observing a SwiGLU",
+        )
 
     def end_step(self) -> None:
         """The next step begins with nothing written."""
@@ -65,11 +72,12 @@ class SwigluObserver:
         """Removes the hooks."""
         self._hooks.close()
 
-    def _observe(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        if not self._clock.is_due["slow"] or not output.numel():
+    def _measure(self, place: int, tensors: Tensors) -> None:
+        (output,) = tensors
+        if not self._clock.is_due["slow"] or output is None or not output.numel():
             return
         unit, number = self._parts[place]
-        rows_RH = output.detach().reshape(-1, output.shape[-1])
+        rows_RH = output.reshape(-1, output.shape[-1])
         rows_RH = rows_RH[:: -(-len(rows_RH) // _NUM_ROWS)].float()
         if len(unit.parts) == 1:
             gate_RH, linear_RH = rows_RH.chunk(2, dim=-1)
