@@ -1,5 +1,6 @@
 """The background thread that turns frames into records and makes them durable."""
 
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -197,7 +198,19 @@ def _check_name(name: str) -> None:
 
 def _numbers(values: dict[str, Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        return np.fromiter(values.values(), np.float64, len(values)).astype(np.float32)
+        try:
+            wide = np.fromiter(values.values(), np.float64, len(values))
+        except OverflowError:
+            wide = np.array([_wide(value) for value in values.values()])
+        return wide.astype(np.float32)
+
+
+def _wide(value: Any) -> float:
+    """As float64; a whole number beyond its range is infinite, as any number beyond float32's is."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def attempt_folder(run_directory: Path, rank: int, attempt: int) -> Path:
