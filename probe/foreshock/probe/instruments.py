@@ -103,7 +103,7 @@ class Instruments:
             if isinstance(loss, Tensor):
                 self._loss.copy_(loss.detach().reshape(()))
             if isinstance(grad_norm, Tensor):
-                gradient.out_norm.copy_(grad_norm.detach().reshape(()))
+                gradient.take_norm(grad_norm.detach())
             for observer in self._observers:
                 observer.end_step()
             reading = Reading(

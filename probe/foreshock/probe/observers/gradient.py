@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.measures import is_spread, local
 from foreshock.probe.observers.observer import Columns, Places
 
 _Clip = Callable[..., None]
@@ -79,7 +80,7 @@ class GradientObserver:
         """Called before gradients are scaled, with the norm that torch has computed."""
         try:
             with torch.no_grad():
-                self.out_norm.copy_(total_norm.detach())
+                self.take_norm(total_norm.detach())
                 self._write_canary_norm()
             self.threshold, self.has_clipped = threshold, True
         except Exception as error:
@@ -115,10 +116,26 @@ class GradientObserver:
     def _write_canary_norm(self) -> None:
         self._write_norm(self._canary_parameters, self._out_canary_norm)
 
-    @staticmethod
-    def _write_norm(parameters: list[Tensor], out: Tensor) -> None:
+    def take_norm(self, norm: Tensor) -> None:
+        """Writes a norm that is known already; one that is still to be joined over processes is left out."""
+        if is_spread(norm):
+            self._tell_spread()
+        else:
+            self.out_norm.copy_(local(norm).reshape(()))
+
+    def _tell_spread(self) -> None:
+        self._faults.tell(
+            "spread gradients",
+    """Whether an optimizer's step was given a closure; `args` begin with the optimizer itself."""
+            "for all: those that clipping has not joined are left out (probe.step takes a grad_norm)",
+        )
+
+    def _write_norm(self, parameters: list[Tensor], out: Tensor) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if gradients:
+        if any(map(is_spread, gradients)):
+            self._tell_spread()
+        elif gradients:
+            gradients = [local(gradient) for gradient in gradients]
             norms = torch._foreach_norm(gradients)
             out.copy_(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
 

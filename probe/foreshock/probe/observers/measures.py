@@ -1,6 +1,7 @@
 """Measures that several observers take: sizes, and the tokens they are taken at."""
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,21 @@ def size(values: Tensor) -> tuple[Tensor, Tensor]:
     flat = values.float().reshape(-1)
     low, high = torch.aminmax(flat)
     return (flat.dot(flat) / flat.numel()).sqrt(), torch.maximum(-low, high)
+
+
+def local(values: Tensor) -> Tensor:
+    """This process's part of a tensor that is spread over several (a DTensor); any other as it is.
+
+    Whatever works on the whole of it communicates, and waits for ever where another process has no probe.
+    """
+    to_local: Callable[[], Tensor] | None = getattr(values, "to_local", None)
+    return values if to_local is None else to_local()
+
+
+def is_spread(values: Tensor) -> bool:
+    """Whether this process holds only a part: shards, or a sum or norm that is still to be joined."""
+    placements: Iterable[Any] = getattr(values, "placements", ())
+    return any(not placement.is_replicate() for placement in placements)
 
 
 class TokenSample:

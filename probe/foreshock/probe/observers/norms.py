@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
-from foreshock.probe.observers.measures import TokenSample, size
+from foreshock.probe.observers.measures import TokenSample, local, size
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
@@ -32,7 +32,9 @@ class NormObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every normalisation."""
         self._input_N, self._weight_N = places["slow"].view(2, -1)
-        self._scale_N = self._weight_N.new_tensor([weight.numel() ** -0.5 for weight in self._weights])
+        self._scale_N = self._weight_N.new_tensor(
+            [max(1, local(weight).numel()) ** -0.5 for weight in self._weights]
+        )
         self._clock = clock
         self._hooks = ForwardHooks(
             self._norms,
@@ -46,8 +48,9 @@ class NormObserver:
     def end_step(self) -> None:
         """Writes the weights' sizes, all in one pass."""
         if self._clock.is_due["slow"]:
-            norms = torch.stack([norm.float() for norm in torch._foreach_norm(self._weights)])
-            torch.mul(norms, self._scale_N, out=self._weight_N)
+            # Of a weight that is spread over processes, the part that is here
+            norms = torch._foreach_norm([local(weight) for weight in self._weights])
+            torch.mul(torch.stack([norm.float() for norm in norms]), self._scale_N, out=self._weight_N)
 
     def close(self) -> None:
         """Removes the hooks."""

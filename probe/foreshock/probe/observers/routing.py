@@ -62,6 +62,7 @@ class RoutingObserver:
         self._points, self._faults = points, faults
         self._tokens = TokenSample(num_sampled_tokens)
         self._kept: list[tuple[Tensor, ...] | None] = [None] * len(points)
+        self._was_compared = [False] * len(points)
         sizes = [sum(part.numel() * part.element_size() for part in point.state()) for point in points]
         # Layers beyond the bound have no staleness
         self._keeps = [sum(sizes[: place + 1]) <= MAX_KEPT_BYTES for place in range(len(points))]
@@ -86,12 +87,8 @@ class RoutingObserver:
         )
 
     def end_step(self) -> None:
-        """Keeps the weights that chose in this step, for the next reading."""
-        if not self._clock.is_due["slow"]:
-            return
-        for place, point in enumerate(self._points):
-            if self._keeps[place]:
-                self._keep(place, tuple(part.detach() for part in point.state()))
+        """The next step's weights are compared anew."""
+        self._was_compared = [False] * len(self._points)
 
     def close(self) -> None:
         """Removes the hooks and forgets the weights."""
@@ -125,11 +122,17 @@ class RoutingObserver:
         top_k = indices.shape[-1]
         margin_K = _margin(scores_KE, top_k)
         column[3].copy_(margin_K.kthvalue(max(1, len(margin_K) // 100)).values)
+        if self._was_compared[place]:
+            return  # a recomputed forward, whose weights are those that were kept a moment ago
         kept = self._kept[place]
         if kept is not None:
             old_KE = point.scores(tokens_KC, kept)
             assert old_KE is not None, "a router that has scores now has them by older weights"
             column[5:].copy_(_staleness(scores_KE, old_KE, margin_K, top_k))
+        # Here, where they are whole: between the steps FSDP keeps them in parts
+        if self._keeps[place]:
+            self._keep(place, state)
+        self._was_compared[place] = True
 
 
 def _loads(indices: Tensor, num_experts: int) -> Tensor:

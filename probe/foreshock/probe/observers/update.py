@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.measures import local
 from foreshock.probe.observers.observer import Columns, Places
 
 ENTRIES: Final = 512
@@ -29,7 +30,7 @@ class UpdateObserver:
     def __init__(
         self, parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer, faults: Faults
     ) -> None:
-        self._parameters = [one for one in parameters if one.requires_grad and one.numel()]
+        self._parameters = [one for one in parameters if one.requires_grad and local(one.detach()).numel()]
         self._optimizer, self._faults = optimizer, faults
         self._before: list[Tensor] | None = None
         self._known_weights: dict[tuple[int, ...], Tensor] = {}
@@ -121,12 +122,14 @@ class UpdateObserver:
 
 def _sampled(values: Tensor) -> Tensor:
     """Evenly spaced entries, at most ENTRIES; a view where memory allows one."""
-    flat = values.detach().reshape(-1)
+    flat = local(values.detach()).reshape(-1)
     return flat[:: -(-len(flat) // ENTRIES)]
 
 
 def _has_gradient(parameter: Tensor) -> bool:
-    return parameter.grad is not None and not parameter.grad.is_sparse
+    """Whether there is something to sample; a small parameter's part in this process may be empty."""
+    gradient = parameter.grad
+    return gradient is not None and not gradient.is_sparse and local(gradient).numel() > 0
 
 
 def _gradient(parameter: Tensor) -> Tensor:
