@@ -126,8 +126,8 @@ class GradientObserver:
     def _tell_spread(self) -> None:
         self._faults.tell(
             "spread gradients",
-    """Whether an optimizer's step was given a closure; `args` begin with the optimizer itself."""
-            "for all: those that clipping has not joined are left out (probe.step takes a grad_norm)",
+            "gradients are spread over several processes, and to join their norms the probe would have to "
+            "wait for all: those that clipping has not joined are left out (probe.step takes a grad_norm)",
         )
 
     def _write_norm(self, parameters: list[Tensor], out: Tensor) -> None:
