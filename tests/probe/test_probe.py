@@ -14,7 +14,7 @@ import torch
 from torch.nn.utils import clip_grad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from foreshock.probe import AttachError, Probe, StopTraining, attach
+from foreshock.probe import AttachError, Probe, ProbeError, StopTraining, attach
 from foreshock.wire import Alert
 
 ALERT = Alert(
@@ -209,6 +209,43 @@ def test_frames_beyond_the_queues_bound_are_counted(loop: Any, tmp_path: Path) -
     assert (
         probe.num_dropped_frames == 4
     )  # the step, its composites, what is slow, and what it shows of the run
+    probe.finish()
+
+
+def test_deep_is_every_signal_at_every_step(
+    loop: Any, tmp_path: Path, read_spool: Callable[..., Any]
+) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, deep=True)
+    for _ in range(3):
+        probe.step(loop.step())
+    probe.finish()
+    series = read_spool(probe).series
+    assert {len(series[name]) for name in ("update_rms", "composite_norm_two_max[1]", "log_z_mean")} == {3}
+
+
+def test_a_critical_alert_deepens_for_a_while(
+    loop: Any, tmp_path: Path, read_spool: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foreshock.probe.probe.DEEP_STEPS", 4)
+    monkeypatch.setattr(Probe.deepen, "__defaults__", (4,))
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
+    for step in range(22):
+        probe.step(loop.step())
+        if step == 11:
+            probe._alerts.append(ALERT)
+    probe.finish()
+    spooled = read_spool(probe)
+    assert list(spooled.series["update_rms"]) == [0, 10, 14, 15, 16, 17, 20]
+    assert (spooled.events[0].kind, spooled.events[0].step) == ("deep", 12)
+
+
+def test_strict_raises_what_would_only_be_told(loop: Any, tmp_path: Path) -> None:
+    probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path, strict=True)
+    with pytest.raises(ProbeError, match="'bad' = str"):
+        probe.log({"bad": "words"})
+        probe.step(1.0)
+    with pytest.raises(ProbeError, match="layer is -1"):
+        probe.observe("h_res", torch.eye(2), layer=-1)
     probe.finish()
 
 

@@ -51,6 +51,8 @@ def attach(
     composite_every: int | None = None,
     mixing: Mapping[str, str] | None = None,
     observers: Sequence[Observer] = (),
+    deep: bool = False,
+    strict: bool = False,
     on_alert: Callable[[Alert], None] | None = None,
 ) -> Probe:
     """Puts a probe beside `model`; then call `probe.step(loss=loss)` once a step.
@@ -61,6 +63,8 @@ def attach(
     it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
     `run_id` under the next attempt number. `mixing` names the mixing matrices of a model that nobody knows,
     `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py); `observers` are of your own.
+    `deep` records every signal at every step; a critical alert does so for 100 steps. `strict` raises what
+    would only be told, for tests.
     `on_alert` is called in the training loop.
 
     Raises AttachError for arguments that cannot work. Afterwards nothing in the probe raises.
@@ -89,7 +93,7 @@ def attach(
         attempt=_next_attempt(settings, rank),
         started_at=time.time(),
     )
-    faults = Faults()
+    faults = Faults(strict=strict)
     instruments = Instruments(
         model,
         optimizer,
@@ -98,6 +102,7 @@ def attach(
         composite_every=composite_every or _composite_cadence(total_steps),
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
+        deep=deep,
         faults=faults,
     )
     vector = StepVector(instruments.plan)

@@ -15,9 +15,16 @@ class Clock:
 
     def __init__(self, every: Mapping[Cadence, int]) -> None:
         self._every = dict(every)
+        self._deep_steps = 0
         self.is_due: dict[Cadence, bool] = dict.fromkeys(self._every, True)
 
     def begin(self, step: int) -> None:
-        """Begins `step`: a sheet is due at every multiple of its cadence."""
+        """Begins `step`: a sheet is due at every multiple of its cadence, and always while it is deep."""
+        is_deep = self._deep_steps > 0
+        self._deep_steps = max(0, self._deep_steps - 1)
         for cadence, every in self._every.items():
-            self.is_due[cadence] = step % every == 0
+            self.is_due[cadence] = is_deep or step % every == 0
+
+    def deepen(self, num_steps: int) -> None:
+        """Makes every sheet due in each of the next so many steps."""
+        self._deep_steps = max(self._deep_steps, num_steps)

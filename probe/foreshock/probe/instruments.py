@@ -57,6 +57,7 @@ class Instruments:
         composite_every: int,
         clip_threshold: float | None,
         num_sampled_tokens: int,
+        deep: bool,
         faults: Faults,
     ) -> None:
         self._model, self.findings = model, look_at(model, mixing)
@@ -78,7 +79,8 @@ class Instruments:
         if optimizer is not None:
             self._observers.append(UpdateObserver(model.parameters(), optimizer, faults))
         self._observers += [GuardedObserver(observer, faults) for observer in observers]
-        self._clock = Clock({"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY})
+        every: dict[Cadence, int] = {"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY}
+        self.clock = Clock(dict.fromkeys(every, 1) if deep else every)
         self._num_spoken = 0
         self._open_sheets()
 
@@ -94,7 +96,7 @@ class Instruments:
                 if names:
                     places[cadence] = self._sheets[cadence].values[taken[cadence] :][: len(names)]
                     taken[cadence] += len(names)
-            observer.start(places, self._clock)
+            observer.start(places, self.clock)
 
     def close_step(self, step: int, loss: Tensor | float | None, grad_norm: Tensor | float | None) -> Reading:
         """Sends the sheets that are due on their way and begins the next step."""
@@ -110,7 +112,7 @@ class Instruments:
                 rows={
                     cadence: row.send()
                     for cadence, row in self._sheets.items()
-                    if cadence == "step" or self._clock.is_due[cadence]
+                    if cadence == "step" or self.clock.is_due[cadence]
                 },
                 learning_rate=gradient.learning_rate,
                 skipped=float(self._has_optimizer and not gradient.has_stepped),
@@ -118,7 +120,7 @@ class Instruments:
                 stream_dtype_max=self._stream_dtype_max(),
             )
         gradient.next_step()
-        self._clock.begin(step + 1)
+        self.clock.begin(step + 1)
         return reading
 
     def observe(self, layer: int, matrix: Tensor, streams: Tensor | None) -> None:

@@ -23,6 +23,7 @@ from foreshock.wire import Alert
 _PLAIN = frozenset((float, int, bool, np.float32, np.float64, np.int64))
 _MAX_LOG_VALUES = 65_536
 MAX_OBSERVED_LAYERS = 4096
+DEEP_STEPS = 100
 
 OnAlert = Callable[[Alert], None]
 
@@ -130,6 +131,12 @@ class Probe:
         if self._is_here():
             self._queue.put(Happening(max(self._step, 0), time.time(), kind[:64], detail))
 
+    def deepen(self, num_steps: int = DEEP_STEPS) -> None:
+        """Records every signal at every one of the next steps, then goes back to the usual cadences."""
+        if self._is_here():
+            self._instruments.clock.deepen(num_steps)
+            self._queue.put(Happening(max(self._step, 0), time.time(), "deep", {"num_steps": num_steps}))
+
     def finish(self, state: str = "finished") -> None:
         """Says how the run ended and delivers the rest, within a few seconds; detaches."""
         if not self._is_here():
@@ -178,8 +185,8 @@ class Probe:
             self._queue.put(NewAttempt(step, now))
             self._logged_step = -1
         if self._logged:
-            self._put_log(self._logged, step, now)
-            self._logged = {}
+            logged, self._logged = self._logged, {}
+            self._put_log(logged, step, now)
         reading = self._instruments.close_step(step, loss, grad_norm)
         for cadence, row in reading.rows.items():
             if row is None:
@@ -236,6 +243,8 @@ class Probe:
     def _hand_over_alerts(self) -> None:
         while self._alerts:
             alert = self._alerts.popleft()
+            if alert.severity == "critical" and alert.state == "firing":
+                self.deepen()
             if self._on_alert is None:
                 continue
             try:

@@ -14,6 +14,12 @@ pytest.importorskip("accelerate")
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from foreshock.probe.trainers.hugging_face import ForeshockCallback
+from foreshock.wire import Alert
+
+ALERT = Alert(
+    number=1, alert_id=0, run_id="r", attempt=0, rule="exit_amax", claim="rule", severity="warning",
+    state="firing", subject="layer 0", step=1, value=12.5, reason="because", advice="stop", time=0.0,
+)  # fmt: skip
 
 
 def trainer(tmp_path: Path, callback: ForeshockCallback, **options: Any) -> Trainer:
@@ -62,7 +68,7 @@ def test_stop_training_stops_it_and_keeps_the_record(tmp_path: Path, read_spool:
     def alerted(*args: Any, **kwargs: Any) -> None:
         assert callback.probe is not None
         if args[1].global_step == 2:
-            callback.probe._alerts.append(object())  # type: ignore[arg-type]
+            callback.probe._alerts.append(ALERT)
         end(*args, **kwargs)
 
     callback.on_step_end = alerted  # type: ignore[method-assign]
