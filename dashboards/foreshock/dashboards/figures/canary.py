@@ -72,9 +72,10 @@ def _three(found: LayerMap) -> Mapping[str, FloatArray]:
     first = np.where(np.isposinf(found.maximum[0]), np.inf, found.mean[0])
     spread = np.where(np.isfinite(found.mean), found.mean, np.nan)
     some = ~np.isnan(spread).all(axis=0)
-    median, worst = np.full(len(first), np.nan), np.full(len(first), np.nan)
+    median = np.full(len(first), np.nan)
     median[some] = np.nanmedian(spread[:, some], axis=0)
-    worst[some] = np.nanmax(np.where(np.isfinite(found.maximum), found.maximum, np.nan)[:, some], axis=0)
+    # Unlike nanmax, silent where no layer's maximum is finite
+    worst = np.fmax.reduce(np.where(np.isfinite(found.maximum), found.maximum, np.nan), axis=0)
     return {"layer 0": first, "median layer": median, "worst layer": worst}
 
 
