@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from foreshock.reference_models.errors import RecordError
 from foreshock.reference_models.scenarios.labelling import LabelledRun, label_directory
 from foreshock.reference_models.scenarios.schema import Scenario, load_scenario
 from foreshock.reference_models.scenarios.splits import find_files
@@ -45,9 +46,17 @@ def measure() -> dict[str, Any]:
         "median_agreement_of_27_rules": statistics.median(run.agreement or 0.0 for run in runs),
         "files": [_of_file(scenario, labelled) for scenario in scenarios],
         "stress_forks": [point for run in runs for point in _of_forks(run)],
-        "studies": {family: study_directory(directory, family).as_dict() for family in STUDIES},
+        "studies": {family: _study(directory, family) for family in STUDIES},
         "versions": runs[0].manifest["versions"],
     }
+
+
+def _study(directory: Path, family: str) -> dict[str, Any]:
+    """The study, or why there is none yet."""
+    try:
+        return study_directory(directory, family).as_dict()
+    except RecordError as error:
+        return {"missing": str(error)}
 
 
 def _as_meant(runs: Sequence[LabelledRun]) -> dict[str, int]:
@@ -111,7 +120,8 @@ def page(result: dict[str, Any]) -> str:
     ]
     lines += ["", f"Not as meant: {', '.join(astray) or 'none'}."]
     for family, study in result["studies"].items():
-        lines += ["", f"## Study: {family}", "", *_study_lines(study)]
+        told = [f"None yet: {study['missing']}."] if "missing" in study else _study_lines(study)
+        lines += ["", f"## Study: {family}", "", *told]
     lines += ["", "## Structural risk by stress forks", "", *_fork_lines(result["stress_forks"])]
     return "\n".join(lines) + "\n"
 
