@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch.nn.utils import clip_grad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from foreshock.probe import AttachError, Probe, ProbeError, StopTraining, attach
+from foreshock.reference_models.model_config import ModelConfig
+from foreshock.reference_models.transformer import Transformer
 from foreshock.wire import Alert
 
 ALERT = Alert(
@@ -67,6 +70,33 @@ def test_nothing_on_the_hot_path_reads_a_value_back(loop: Any, tmp_path: Path) -
         assert counted.num_operators > 50 and counted.syncs == []
     probe.finish()
     assert not probe.faults.counts
+
+
+def test_no_observer_of_a_whole_model_reads_a_value_back(tmp_path: Path) -> None:
+    """The model's own experts do, to sort their tokens: with the probe as often, and no more."""
+
+    def syncs(watched: bool) -> Counter[str]:
+        config = ModelConfig(connection="mhc", num_blocks=2, width=32, context=16, num_experts=4)
+        model = Transformer(config, seed=0)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        probe = attach(model, optimizer, mode="offline", directory=tmp_path, deep=True) if watched else None
+        counts: Counter[str] = Counter()
+        for _ in range(3):
+            with Counted() as counted:
+                loss = model.loss(torch.zeros(2, 17, dtype=torch.long))
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                if probe:
+                    probe.step(loss)
+            counts += Counter(counted.syncs)
+        if probe:
+            probe.finish()
+            assert not probe.faults.counts
+        return counts
+
+    assert syncs(True) == syncs(False)
 
 
 def test_training_is_bit_for_bit_the_same_with_and_without_the_probe(
