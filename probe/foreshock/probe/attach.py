@@ -10,6 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from foreshock.probe.actions import Actions
 from foreshock.probe.adapters import find_mixing
 from foreshock.probe.capture import capture_config
 from foreshock.probe.declare import MAX_STEPS, check_integer, check_tags, check_text
@@ -115,6 +116,8 @@ def attach(
             "FORESHOCK_DIR a folder that can, or attach with mode='disabled'"
         ) from error
     probe = Probe(instruments, delivery, faults, on_alert)
+    if isinstance(on_alert, Actions):
+        on_alert.notes_by(probe.note)
     _tell(probe, settings, instruments, total_steps, optimizer)
     return probe
 
