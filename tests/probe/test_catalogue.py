@@ -23,11 +23,13 @@ def recorded(config: TrainConfig, directory: Path, num_steps: int) -> Probe:
     probe = attach(model, optimizer, mode="offline", directory=directory, total_steps=100)
     generator = torch.Generator().manual_seed(0)
     for _ in range(num_steps):
-        loss = model.loss(torch.randint(0, 256, (2, 17), generator=generator))
+        tokens = torch.randint(0, 256, (2, 17), generator=generator)
+        loss = model.loss(tokens)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        probe.trust(loss, lambda tokens=tokens: model.loss(tokens))
         probe.step(loss)
     probe.finish()
     assert not probe.faults.counts

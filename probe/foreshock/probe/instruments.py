@@ -26,6 +26,7 @@ from foreshock.probe.observers import (
     RoutingObserver,
     StreamObserver,
     SwigluObserver,
+    TrustObserver,
     UpdateObserver,
 )
 from foreshock.probe.plan import Plan
@@ -63,6 +64,7 @@ class Instruments:
         self._model, self.findings = model, look_at(model, mixing)
         self._clip_threshold = clip_threshold
         self._has_optimizer = optimizer is not None
+        self.trust: TrustObserver | None = None
         self._parameter_dtype = next(
             (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
         )
@@ -77,7 +79,9 @@ class Instruments:
         self._observers.append(self._gradient)
         self._observers += observers_of(self.findings, num_sampled_tokens=num_sampled_tokens, faults=faults)
         if optimizer is not None:
-            self._observers.append(UpdateObserver(model.parameters(), optimizer, faults))
+            update = UpdateObserver(model.parameters(), optimizer, faults)
+            self.trust = TrustObserver(update, self._gradient)
+            self._observers += [update, self.trust]
         self._observers += [GuardedObserver(observer, faults) for observer in observers]
         every: dict[Cadence, int] = {"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY}
         self.clock = Clock(dict.fromkeys(every, 1) if deep else every)

@@ -126,6 +126,22 @@ class Probe:
         except Exception as error:
             self.faults.count("probe.observe", error)
 
+    def trust(self, loss: Tensor, again: Callable[[], Tensor]) -> None:
+        """Measures whether the step has come down as the gradient promised (`trust_ratio`), every 50 steps.
+
+        Call it after the optimizer's step and before `step`, with the step's loss and a function that
+        computes it again on the same batch: `probe.trust(loss, lambda: model(batch).loss)`. It is called
+        under `no_grad`, and only when it is due; what it costs and draws (dropout) is the script's.
+        """
+        if not self._is_here():
+            return
+        try:
+            if self._instruments.trust is None:
+                raise ValueError("trust needs the optimizer: attach(model, optimizer)")
+            self._instruments.trust.measure(loss, again)
+        except Exception as error:
+            self.faults.count("probe.trust", error)
+
     def note(self, kind: str, **detail: str | int | float | bool | None) -> None:
         """Records an event at the current step, `note("schedule", what="batch size doubled")` say."""
         if self._is_here():

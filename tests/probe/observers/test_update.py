@@ -76,6 +76,17 @@ def test_a_sample_stands_for_the_whole_of_its_parameter(bench: Bench) -> None:
     assert bench.read()["update_rms"] == pytest.approx(math.sqrt((100 * 1 + 9) / 101), rel=1e-5)
 
 
+def test_a_sample_is_of_all_columns(bench: Bench) -> None:
+    """At a distance of 128 a 256 x 256 sample is of two columns; the one that moves is 1 of 256."""
+    matrix = nn.Parameter(torch.zeros(256, 256))
+    optimizer = torch.optim.SGD([matrix], lr=1.0)
+    bench.start(UpdateObserver([matrix], optimizer, Faults()))
+    matrix.grad = torch.zeros(256, 256)
+    matrix.grad[:, 0] = 16.0
+    optimizer.step()
+    assert bench.read()["update_rms"] == pytest.approx(1.0, rel=0.3)
+
+
 def test_parameters_without_a_gradient_take_no_part(bench: Bench) -> None:
     model = small()
     model[0].requires_grad_(False)

@@ -11,6 +11,7 @@ from foreshock.probe.observers.partition import PartitionObserver
 from foreshock.probe.observers.routing import RoutingObserver
 from foreshock.probe.observers.stream import StreamObserver
 from foreshock.probe.observers.swiglu import SwigluObserver
+from foreshock.probe.observers.trust import TrustObserver
 from foreshock.probe.observers.update import UpdateObserver
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "RoutingObserver",
     "StreamObserver",
     "SwigluObserver",
+    "TrustObserver",
     "UpdateObserver",
 ]

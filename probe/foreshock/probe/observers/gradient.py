@@ -116,6 +116,12 @@ class GradientObserver:
     def _write_canary_norm(self) -> None:
         self._write_norm(self._canary_parameters, self._out_canary_norm)
 
+    def clip_coefficient(self) -> Tensor:
+        """What clipping has multiplied this step's gradients by, as torch computes it; 1 without clipping."""
+        if not self.has_clipped or self.threshold is None:
+            return torch.ones_like(self.out_norm)
+        return (self.threshold / (self.out_norm + 1e-6)).clamp(max=1.0)
+
     def take_norm(self, norm: Tensor) -> None:
         """Writes a norm that is known already; one that is still to be joined over processes is left out."""
         if is_spread(norm):

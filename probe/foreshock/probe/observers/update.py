@@ -4,7 +4,9 @@ The sample is read just before the step and just after it, so it tells the updat
 holds no more than ENTRIES numbers a parameter.
 """
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -22,6 +24,14 @@ _TINY: Final = 1e-30
 _MAX_KNOWN: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """The last update d beside the gradient g that the optimizer was given: -g.d, and |g| |d|."""
+
+    along: Tensor
+    length: Tensor
+
+
 class UpdateObserver:
     """Writes size, relative size and direction of the update, and Adam's RMS where there is Adam."""
 
@@ -33,6 +43,7 @@ class UpdateObserver:
         self._parameters = [one for one in parameters if one.requires_grad and local(one.detach()).numel()]
         self._optimizer, self._faults = optimizer, faults
         self._before: list[Tensor] | None = None
+        self.last: Descent | None = None
         self._known_weights: dict[tuple[int, ...], Tensor] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -47,7 +58,7 @@ class UpdateObserver:
 
     def end_step(self) -> None:
         """Forgets the sample of a step that the optimizer has skipped."""
-        self._before = None
+        self._before = self.last = None
 
     def close(self) -> None:
         """Removes the hooks."""
@@ -86,7 +97,9 @@ class UpdateObserver:
         self._rms.copy_((update_square / weight.sum()).sqrt())
         self._ratio.copy_((update_square / theta_square.clamp_min(_TINY)).sqrt())
         length = (update_square * _dot(weight, descent, descent)).sqrt()
-        self._cosine.copy_(_dot(weight, update, descent) / length.clamp_min(_TINY))
+        along = _dot(weight, update, descent)
+        self._cosine.copy_(along / length.clamp_min(_TINY))
+        self.last = Descent(along, length)
         self._write_adam_rms()
 
     def _write_adam_rms(self) -> None:
@@ -121,9 +134,15 @@ class UpdateObserver:
 
 
 def _sampled(values: Tensor) -> Tensor:
-    """Evenly spaced entries, at most ENTRIES; a view where memory allows one."""
-    flat = local(values.detach()).reshape(-1)
-    return flat[:: -(-len(flat) // ENTRIES)]
+    """Evenly spaced entries, at most ENTRIES; a view where memory allows one.
+
+    The distance shares no factor with the length of a row: else all entries would be of a few columns.
+    """
+    part = local(values.detach())
+    distance = -(-part.numel() // ENTRIES)
+    while math.gcd(distance, part.shape[-1] if part.dim() else 1) > 1:
+        distance += 1
+    return part.reshape(-1)[::distance]
 
 
 def _has_gradient(parameter: Tensor) -> bool:

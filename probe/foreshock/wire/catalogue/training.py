@@ -71,6 +71,16 @@ TRAINING: Final = (
         log_scale=True,
     ),
     Signal(
+        "trust_ratio",
+        "How far the loss came down by the update, beside what the gradient promised; below 0 it went up",
+        "(L(theta_t) - L(theta_(t+1))) / (-g.(theta_(t+1) - theta_t))",
+        "ratio",
+        "arXiv:2506.04805",
+        across_ranks="min",
+        cadence="rare",
+        healthy=Band(0.0, 1.5),
+    ),
+    Signal(
         "log_z",
         "Logarithm of the output's partition function, over a sample of tokens",
         "log sum_v exp(logit_v)",
