@@ -71,7 +71,7 @@ class LigerMixing:
 def _telling(original: Callable[..., Any]) -> Callable[..., Any]:
     def coefficients(x: Tensor, phi: Tensor, *args: Any, **options: Any) -> Any:
         result = original(x, phi, *args, **options)
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and isinstance(result, tuple) and len(result) == 3:
             for point in [point for point in _points if point.owns(phi)]:
                 h_pre, h_post, h_res = (part.detach() for part in result)
                 point.kept = h_pre, h_post, h_res

@@ -62,7 +62,7 @@ class UnconstrainedMixing(LucidrainsMixing):
         self._kept = None
 
     def _keep(self, act: nn.Module, args: Any, dynamic: Tensor) -> None:
-        if self._kept is None and dynamic.dim() > 2:
+        if self._kept is None and isinstance(dynamic, Tensor) and dynamic.dim() > 2:
             self._kept = dynamic.detach()
 
     def _mixed(self, streams: Tensor, kept: Tensor) -> Mixed:

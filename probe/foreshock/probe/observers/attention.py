@@ -79,12 +79,11 @@ class AttentionObserver:
             self._faults.count("observing attention", error)
 
     def _enter(self, layer: int, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not (self._clock.is_due["slow"] and module.training):
             return
-        if self._clock.is_due["slow"] and module.training:
-            with _lock:
-                _inside.setdefault(threading.get_ident(), []).append((self, layer, module))
-                _look()
+        with _lock:
+            _inside.setdefault(threading.get_ident(), []).append((self, layer, module))
+            _look()
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.compiler.is_compiling():
@@ -123,21 +122,24 @@ def _largest_logit(
     return logits_BHQZ.amax()
 
 
+# Torch's function, and ours in its place while somebody is inside
 _original: _Attend | None = None
+_wrapper: _Attend | None = None
 
 
 def _look() -> None:
-    global _original
+    global _original, _wrapper
     if _original is None:
         _original = F.scaled_dot_product_attention
-        F.scaled_dot_product_attention = _telling(_original)
+        _wrapper = F.scaled_dot_product_attention = _telling(_original)
 
 
 def _look_away() -> None:
-    global _original
-    if _original is not None:
+    global _original, _wrapper
+    # Whoever has put something else there meanwhile knows what was there before
+    if _original is not None and F.scaled_dot_product_attention is _wrapper:
         F.scaled_dot_product_attention = _original
-        _original = None
+    _original = _wrapper = None
 
 
 def _telling(original: _Attend) -> _Attend:

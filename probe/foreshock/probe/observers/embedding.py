@@ -6,7 +6,7 @@ from torch import nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks, Tensors
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors, whole_output
 from foreshock.probe.observers.measures import size
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -24,7 +24,7 @@ class EmbeddingObserver:
         self._rms, self._max = places["step"].unbind()
         self._hooks = ForwardHooks(
             [self._embedding],
-            lambda place, module, args, output: (output,),
+            whole_output,
             self._measure,
             beside=self._rms,
             faults=self._faults,

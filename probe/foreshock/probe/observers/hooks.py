@@ -65,7 +65,10 @@ class ForwardHooks:
         if not module.training:
             return
         if torch.compiler.is_compiling():
-            tensors = self._pick(place, module, args, output)
+            try:
+                tensors = self._pick(place, module, args, output)
+            except Exception:
+                return  # a trace has nobody to tell; in eager mode the same is told
             if tensors is not None:
                 picked = [None if one is None else one.detach() for one in tensors]
                 torch.ops.foreshock.observed(self._token, self._number, place, picked)
@@ -84,6 +87,16 @@ class ForwardHooks:
                 self._measure(place, [None if one is None else one.detach() for one in tensors])
         except Exception as error:
             self._faults.count(self._told, error)
+
+
+def first_argument(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
+    """Picks what the module was called with, where that is a tensor."""
+    return (args[0],) if args and isinstance(args[0], Tensor) else None
+
+
+def whole_output(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
+    """Picks what the module returned, where that is a tensor."""
+    return (output,) if isinstance(output, Tensor) else None
 
 
 class _Hook:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks, Tensors
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors, first_argument
 from foreshock.probe.observers.measures import TokenSample, local, size
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
@@ -38,7 +38,7 @@ class NormObserver:
         self._clock = clock
         self._hooks = ForwardHooks(
             self._norms,
-            lambda place, module, args, output: (args[0],),
+            first_argument,
             self._measure,
             beside=self._input_N,
             faults=self._faults,

@@ -10,7 +10,7 @@ from torch import nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks, Tensors
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors, whole_output
 from foreshock.probe.observers.measures import TokenSample
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -33,7 +33,7 @@ class PartitionObserver:
         self._clock = clock
         self._hooks = ForwardHooks(
             [self._head],
-            lambda place, module, args, output: (output,),
+            whole_output,
             self._measure,
             beside=self._mean,
             faults=self._faults,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks, Tensors
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors, whole_output
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
@@ -57,7 +57,7 @@ class SwigluObserver:
         modules = [unit.parts[number] for unit, number in self._parts]
         self._hooks = ForwardHooks(
             modules,
-            lambda place, module, args, output: (output,),
+            whole_output,
             self._measure,
             beside=self._saturation_L,
             faults=self._faults,
