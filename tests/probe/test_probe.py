@@ -236,9 +236,8 @@ def test_frames_beyond_the_queues_bound_are_counted(loop: Any, tmp_path: Path) -
     probe = attach(loop.model, loop.optimizer, mode="offline", directory=tmp_path)
     probe._queue._max_frames = 0
     probe.step(loop.step())
-    assert (
-        probe.num_dropped_frames == 4
-    )  # the step, its composites, what is slow, and what it shows of the run
+    # The step, its composites, what is slow, what is rare, and what it shows of the run
+    assert probe.num_dropped_frames == 5
     probe.finish()
 
 

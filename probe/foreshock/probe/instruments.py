@@ -62,7 +62,7 @@ class Instruments:
         faults: Faults,
     ) -> None:
         self._model, self.findings = model, look_at(model, mixing)
-        self._clip_threshold = clip_threshold
+        self._clip_threshold, self._faults = clip_threshold, faults
         self._has_optimizer = optimizer is not None
         self.trust: TrustObserver | None = None
         self._parameter_dtype = next(
@@ -111,7 +111,7 @@ class Instruments:
             if isinstance(grad_norm, Tensor):
                 gradient.take_norm(grad_norm.detach())
             for observer in self._observers:
-                observer.end_step()
+                self._end_step_of(observer)
             reading = Reading(
                 rows={
                     cadence: row.send()
@@ -126,6 +126,13 @@ class Instruments:
         gradient.next_step()
         self.clock.begin(step + 1)
         return reading
+
+    def _end_step_of(self, observer: Observer) -> None:
+        """Whatever fails for one observer, the others' numbers are sent."""
+        try:
+            observer.end_step()
+        except Exception as error:
+            self._faults.count(f"{type(observer).__name__} at a step's end", error)
 
     def observe(self, layer: int, matrix: Tensor, streams: Tensor | None) -> None:
         """Takes a layer's matrix as the training script has it; a layer's first is only counted."""
