@@ -128,9 +128,9 @@ class Observatory:
             peaks += [cell for cell in cells if cell is not None and math.isfinite(cell)]
         return max(peaks, default=None)
 
-    def verdict(self) -> dict[str, Any]:
-        """Whether the constraint has earned a restart."""
-        return self._get("/api/v1/verdict", project=self.project, group_by="connection")
+    def verdict(self, group_by: str = "connection", **groups: str) -> dict[str, Any]:
+        """Whether the constraint has earned a restart; `groups` are `constrained` and `baseline`."""
+        return self._get("/api/v1/verdict", project=self.project, group_by=group_by, **groups)
 
     def _reason_to_fire(self, alert: dict[str, Any]) -> str:
         """The words of the first firing; the alert's own are those of its last change."""

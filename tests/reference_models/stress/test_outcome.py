@@ -1,5 +1,6 @@
 """Runs judged from what a collector would say of them."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -100,6 +101,49 @@ def test_exit_is_asked_of_the_base_alone() -> None:
     assert held.exit_reasons == ("exit_amax fired at step 40 of the base, seed 0",)
     assert held.restart_holds is False
     assert "peaked at 5, allowed 1.6" in held.restart_reasons[0]
+
+
+def a_verdict(*tests: tuple[str, bool], missing: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the collector's API says of the base against its unconstrained twin."""
+    told = {
+        quantity: {
+            "quantity": quantity, "test": "F test", "p_value": 0.004, "effect": "Infinity", "is_weak": True,
+            "is_significant": holds, "num_constrained": 3, "num_baseline": 3,
+        }
+        for quantity, holds in tests
+    }  # fmt: skip
+    return {"tests": told, "missing": list(missing)}
+
+
+def test_a_restart_holds_where_all_of_it_was_measured_and_met() -> None:
+    base = outcome(Told(falling()))
+    base = dataclasses.replace(base, peak_gain=1.2)
+    died = outcome(Told(falling(60), died=60, alerts=(BOMB,)), "combined")
+    twin = outcome(Told(falling(60), died=60), "unconstrained")
+    both = (("log_peak_gain", True), ("final_loss", True))
+    assert conditions([base, died, twin]).restart_holds is None
+    held = conditions([base, died, twin], a_verdict(*both))
+    assert held.restart_holds is True
+    assert "variance of log peak gain: Infinity times less than unconstrained" in " ".join(
+        held.restart_reasons
+    )
+    assert conditions([base, died, twin], a_verdict(both[0], ("final_loss", False))).restart_holds is False
+    missing = (
+        "Variance of final loss: 3 constrained and 0 baseline runs have one",
+        "A stress test: tag a run",
+    )
+    undecided = conditions([base, died, twin], a_verdict(both[0], missing=missing))
+    assert undecided.restart_holds is None and undecided.restart_reasons[0] == missing[0]
+
+
+def test_the_twin_that_dies_unwarned_fails_nothing(tmp_path: Any) -> None:
+    base, twin = outcome(Told(falling())), outcome(Told(falling(60), died=60), "unconstrained")
+    assert twin.verdict == "unwarned"
+    report = make_report({}, Factors(), [base, twin], minutes=1, seconds=1, directory=tmp_path)
+    assert report.has_passed
+    stopped = outcome(Told({}), "unconstrained", None, "not run")
+    report = make_report({}, Factors(), [base, stopped], minutes=1, seconds=1, directory=tmp_path)
+    assert not report.has_passed
 
 
 def test_a_planted_fault_is_no_exit_and_its_warning_counts_from_it() -> None:

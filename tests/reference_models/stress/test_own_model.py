@@ -54,6 +54,17 @@ def test_a_change_is_one_variant_more(tmp_path: Path) -> None:
     assert own.config_of(own.base, 0).model.connection == "hc"
 
 
+def test_the_twin_of_a_constrained_model_is_hc_and_others_have_none(tmp_path: Path) -> None:
+    path = written(tmp_path, FILE.replace('"hc"', '"mhc"'))
+    own = OwnModel.load(path, 50, has_twin=True)
+    (extra,) = own.extra_settings()
+    assert own.config_of(extra, 3).model.connection == "hc"
+    assert own.config_of(own.base, 3).model.connection == "mhc"
+    assert json.loads(own.command(extra, 3)[-1])["has_twin"] is True
+    with pytest.raises(StressError, match="leave --unconstrained out"):
+        OwnModel.load(written(tmp_path), 50, has_twin=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -40,6 +40,13 @@ def stress(
         list[str] | None,
         typer.Option(help="One variant more: the base with model.FIELD=VALUE or train.FIELD=VALUE changed."),
     ] = None,
+    unconstrained: Annotated[
+        bool,
+        typer.Option(
+            "--unconstrained",
+            help="Train HC in mHC's place as well: has the variance across seeds fallen?",
+        ),
+    ] = False,
     seeds: Annotated[
         int | None, typer.Option(help="Seeds of each variant (default: CONFIG's, or 3).")
     ] = None,
@@ -69,6 +76,7 @@ def stress(
         factors=factors,
         only=tuple(only or ()),
         changes=tuple(change or ()),
+        unconstrained=unconstrained,
         seeds=seeds,
         max_steps=max_steps,
         minutes=minutes,

@@ -2,16 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from foreshock.reference_models.stress.knobs import UNCONSTRAINED
 from foreshock.reference_models.stress.outcome import Outcome
 
 EXIT_RULES: Final = ("exit_amax", "exit_stability_tax")
 # Composite amax "back near 1", both directions, mean over tokens
 AMAX_LIMIT: Final = 1.6
-FEWEST_SEEDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,22 @@ class Conditions:
     spreads: tuple[Spread, ...]
 
 
-def conditions(outcomes: Sequence[Outcome]) -> Conditions:
+def conditions(outcomes: Sequence[Outcome], verdict: Mapping[str, Any] | None = None) -> Conditions:
     """Holds the conditions against the runs.
 
     Exit is asked of the base alone, for what is turned up is meant to set the rules off. A restart needs
-    the base's gain back near 1 and every event warned of; that seeds lie closer together than without the
-    constraint is a comparison with other runs, which this one leaves open.
+    the base's gain back near 1, every event warned of, and seeds that lie closer together than those of the
+    unconstrained twin: the collector's `verdict` tests that, where there is one. The twin is no test itself.
     """
     base = [outcome for outcome in outcomes if outcome.variant == "base" and outcome.was_tested]
     exit_reasons = tuple(_exit_reasons(base))
     peaks = [outcome.peak_gain for outcome in base if outcome.peak_gain is not None]
     peak = max(peaks, default=None)
     spreads = tuple(_spread(variant, outcomes) for variant in dict.fromkeys(one.variant for one in outcomes))
-    failed, open_, met = _restart_reasons(peak, base, outcomes)
+    tested = [one for one in outcomes if one.variant != UNCONSTRAINED]
+    failed, open_, met = _restart_reasons(peak, tested)
+    for reasons, more in zip((failed, open_, met), _variance_reasons(len(base), verdict), strict=True):
+        reasons += more
     return Conditions(
         exit_holds=bool(exit_reasons) if base else None,
         exit_reasons=exit_reasons,
@@ -78,7 +81,7 @@ def _exit_reasons(base: Sequence[Outcome]) -> list[str]:
 
 
 def _restart_reasons(
-    peak: float | None, base: Sequence[Outcome], outcomes: Sequence[Outcome]
+    peak: float | None, outcomes: Sequence[Outcome]
 ) -> tuple[list[str], list[str], list[str]]:
     """What speaks against a restart, what is not measured, what is met."""
     failed, open_, met = list[str](), list[str](), list[str]()
@@ -97,11 +100,35 @@ def _restart_reasons(
         met.append(f"all {len(eventful)} runs with an event were warned of in their first 10 %")
     else:
         open_.append("stress warning: no run had an event, so none had to be warned of")
-    open_.append(
-        f"seed variance: measured of the base over {len(base)} seeds; that it has fallen needs "
-        f"{FEWEST_SEEDS} or more unconstrained runs beside them (GET /api/v1/verdict compares them)"
-    )
     return failed, open_, met
+
+
+def _variance_reasons(
+    num_base: int, verdict: Mapping[str, Any] | None
+) -> tuple[list[str], list[str], list[str]]:
+    """The same of the variance across seeds."""
+    failed, open_, met = list[str](), list[str](), list[str]()
+    if verdict is None:
+        open_.append(
+            f"seed variance: measured of the base over {num_base} seeds; whether it has fallen takes the "
+            "unconstrained runs of --unconstrained beside them"
+        )
+        return failed, open_, met
+    for test in verdict["tests"].values():
+        weak = ", weak evidence from so few runs" if test["is_weak"] else ""
+        words = (
+            f"variance of {test['quantity'].replace('_', ' ')}: {_number(test['effect'])} times less than "
+            f"unconstrained ({test['test']}, p = {_number(test['p_value'])}, "
+            f"{test['num_constrained']} against {test['num_baseline']} runs{weak})"
+        )
+        (met if test["is_significant"] else failed).append(words)
+    open_ += [told for told in verdict["missing"] if told.startswith("Variance of")]
+    return failed, open_, met
+
+
+def _number(value: float | str) -> str:
+    """Three digits; the API spells numbers that are not finite."""
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _spread(variant: str, outcomes: Sequence[Outcome]) -> Spread:

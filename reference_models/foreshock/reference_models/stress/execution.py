@@ -18,7 +18,7 @@ from foreshock.reference_models.collector_process import CollectorProcess
 from foreshock.reference_models.demo import default_directory
 from foreshock.reference_models.errors import DemoError, ModelsError, StressError
 from foreshock.reference_models.observatory import Observatory
-from foreshock.reference_models.stress.knobs import Factors, Setting, settings
+from foreshock.reference_models.stress.knobs import UNCONSTRAINED, Factors, Setting, settings
 from foreshock.reference_models.stress.outcome import judge
 from foreshock.reference_models.stress.own_model import OwnModel
 from foreshock.reference_models.stress.report import Report, make_report
@@ -48,6 +48,7 @@ class StressOptions:
     factors: Factors
     only: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    unconstrained: bool = False
     seeds: int | None = None
     max_steps: int | None = None
     minutes: float = 90.0
@@ -69,7 +70,8 @@ class StressOptions:
                 raise StressError(f"--{name} is the base value of a --command; a CONFIG file has its own")
         if self.max_steps is not None and self.max_steps < 1:
             raise StressError(f"max_steps is {self.max_steps}; give 1 or more")
-        return OwnModel.load(self.config, self.max_steps or MAX_STEPS, self.changes)
+        most = self.max_steps or MAX_STEPS
+        return OwnModel.load(self.config, most, self.changes, has_twin=self.unconstrained)
 
     def chosen_seeds(self, stack: Stack) -> tuple[int, ...]:
         """The seeds: as many as asked for from 0 on, else those of the file, else three."""
@@ -87,7 +89,11 @@ class StressOptions:
             raise StressError(f"jobs is {self.jobs}; give 1 or more")
 
     def _refuse_with_command(self) -> None:
-        for option, given in (("--change", self.changes), ("--max-steps", self.max_steps)):
+        for option, given in (
+            ("--change", self.changes),
+            ("--max-steps", self.max_steps),
+            ("--unconstrained", self.unconstrained),
+        ):
             if given:
                 raise StressError(f"{option} is of a CONFIG file; with --command give --steps and the like")
 
@@ -165,10 +171,14 @@ def _stress(
             attempts = session.run(planned, watcher)
         _wait_until_judged(attempts, observatory, reserve)
         outcomes = [judge(attempt, observatory, stack.fault_step) for attempt in attempts]
+        verdict = None
+        if options.unconstrained:
+            verdict = observatory.verdict("group", constrained="base", baseline=UNCONSTRAINED)
     return make_report(
         stack.describe(),
         options.factors,
         outcomes,
+        verdict,
         minutes=options.minutes,
         seconds=time.monotonic() - began,
         directory=folder,

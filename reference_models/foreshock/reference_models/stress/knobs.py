@@ -9,6 +9,8 @@ from foreshock.reference_models.errors import StressError
 # In this order they are trained: what is most likely to fail comes before what merely costs time
 VARIANTS: Final = ("base", "combined", "higher_rate", "deeper", "larger_batch", "longer")
 CHANGED: Final = "changed"
+# The base without its constraint: what a restart's fallen variance is held against, and no test of its own
+UNCONSTRAINED: Final = "unconstrained"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,35 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from foreshock.reference_models.errors import ConfigError, StressError
 from foreshock.reference_models.scenarios.plain_values import NONE, ValueRefused, build, plain
 from foreshock.reference_models.scenarios.schema import NOT_OF_TRAIN, load_scenario
-from foreshock.reference_models.stress.knobs import CHANGED, Setting
+from foreshock.reference_models.stress.knobs import CHANGED, UNCONSTRAINED, Setting
 from foreshock.reference_models.train_config import TrainConfig
+
+CONSTRAINED: Final = ("mhc", "mhc_v4", "mhc_lite")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnModel:
-    """The file's configuration, bounded to `max_steps`; `changes` makes one variant more, `changed`."""
+    """The file's configuration, bounded to `max_steps`.
+
+    `changes` makes one variant more, `changed`; `has_twin` one of HC in the place of the constraint.
+    """
 
     path: Path
     config: TrainConfig
     seeds: tuple[int, ...]
     max_steps: int
     changes: tuple[str, ...] = ()
+    has_twin: bool = False
 
     @classmethod
-    def load(cls, path: Path, max_steps: int, changes: tuple[str, ...] = ()) -> Self:
+    def load(
+        cls, path: Path, max_steps: int, changes: tuple[str, ...] = (), *, has_twin: bool = False
+    ) -> Self:
         """Reads the file; raises ScenarioError, or StressError for a grid of several configurations."""
         scenario = load_scenario(path)
         configs = {repr(run.point): run.config for run in scenario.runs}
@@ -37,7 +45,13 @@ class OwnModel:
                 f"{path} has a grid of {len(configs)} configurations; a stress test is of one: give a file "
                 "without [grid]"
             )
-        return cls(path, scenario.runs[0].config, scenario.header.seeds, max_steps, changes)
+        config = scenario.runs[0].config
+        if has_twin and config.model.connection not in CONSTRAINED:
+            raise StressError(
+                f"unconstrained runs are a twin of {', '.join(CONSTRAINED)}; {path} has the connection "
+                f"{config.model.connection}: leave --unconstrained out"
+            )
+        return cls(path, config, scenario.header.seeds, max_steps, changes, has_twin)
 
     @property
     def base(self) -> Setting:
@@ -55,8 +69,9 @@ class OwnModel:
         return config_digest(self.config)
 
     def extra_settings(self) -> Sequence[Setting]:
-        """The base with `changes`, where some are given."""
-        return [self._setting(CHANGED, changed(self.config, self.changes))] if self.changes else []
+        """The base with `changes`, where some are given, and the twin, where it is asked for."""
+        extra = [self._setting(CHANGED, changed(self.config, self.changes))] if self.changes else []
+        return [*extra, self._setting(UNCONSTRAINED, self.config)] if self.has_twin else extra
 
     def config_of(self, setting: Setting, seed: int) -> TrainConfig:
         """The configuration of one run; raises StressError where the bounded length cannot hold it.
@@ -64,7 +79,11 @@ class OwnModel:
         The warm-up is shortened with the run, so that the rate reaches its peak at the same share of it;
         a run that is made longer keeps the base's warm-up.
         """
-        config = changed(self.config, self.changes) if setting.variant == CHANGED else self.config
+        config = self.config
+        if setting.variant == CHANGED:
+            config = changed(self.config, self.changes)
+        elif setting.variant == UNCONSTRAINED:
+            config = changed(self.config, ("model.connection=hc",))
         if self.fault_step is not None and self.fault_step >= setting.num_steps:
             raise StressError(
                 f"a fault begins at step {self.fault_step}, but a stress run has {setting.num_steps} steps; "
@@ -97,6 +116,7 @@ class OwnModel:
         """A child of ours, told file, values and seed; raises StressError as config_of does."""
         self.config_of(setting, seed)
         told = {"setting": dataclasses.asdict(setting), "max_steps": self.max_steps, "changes": self.changes}
+        told |= {"has_twin": self.has_twin}
         module = "foreshock.reference_models.stress.training"
         return [sys.executable, "-m", module, str(self.path.resolve()), str(seed), json.dumps(told)]
 
@@ -109,6 +129,7 @@ class OwnModel:
             "connection": self.config.model.connection,
             "max_steps": self.max_steps,
             "changes": list(self.changes),
+            "has_twin": self.has_twin,
         }
 
 

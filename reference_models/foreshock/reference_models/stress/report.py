@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 from foreshock.reference_models import plain_json
 from foreshock.reference_models.errors import StressError
 from foreshock.reference_models.stress.conditions import Conditions, conditions
-from foreshock.reference_models.stress.knobs import Factors
+from foreshock.reference_models.stress.knobs import UNCONSTRAINED, Factors
 from foreshock.reference_models.stress.outcome import Outcome
 
 FILE: Final = "stress.json"
@@ -36,7 +36,7 @@ class Report:
         reasons = [
             f"{one.variant}, seed {one.seed}: {one.verdict}{': ' if one.why else ''}{one.why}"
             for one in self.outcomes
-            if one.verdict in FAILING
+            if one.verdict in FAILING and not (one.variant == UNCONSTRAINED and one.was_tested)
         ]
         reasons += [f"the exit condition holds: {reason}" for reason in self.conditions.exit_reasons]
         tested = {one.variant for one in self.outcomes if one.was_tested}
@@ -81,15 +81,15 @@ def make_report(
     stack: dict[str, Any],
     factors: Factors,
     outcomes: Sequence[Outcome],
+    verdict: Mapping[str, Any] | None = None,
     *,
     minutes: float,
     seconds: float,
     directory: Path,
 ) -> Report:
-    """The report on these runs."""
-    return Report(
-        stack, factors, minutes, round(seconds, 1), str(directory), tuple(outcomes), conditions(outcomes)
-    )
+    """The report on these runs; `verdict` is the collector's, of the base against its twin."""
+    found = conditions(outcomes, verdict)
+    return Report(stack, factors, minutes, round(seconds, 1), str(directory), tuple(outcomes), found)
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
     python -m foreshock.reference_models.stress.training FILE SEED TOLD
 
-TOLD is JSON: the setting, `max_steps`, `changes`. Where its run goes stands in FORESHOCK_* variables. A
-child whose parent is gone ends.
+TOLD is JSON: the setting, `max_steps`, `changes`, `has_twin`. Where its run goes stands in FORESHOCK_*
+variables. A child whose parent is gone ends.
 """
 
 import json
@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
     given = json.loads(told)
     torch.set_num_threads(1)
     try:
-        own = OwnModel.load(Path(file), given["max_steps"], tuple(given["changes"]))
+        changes = tuple(given["changes"])
+        own = OwnModel.load(Path(file), given["max_steps"], changes, has_twin=given["has_twin"])
         setting = Setting(**given["setting"])
         config = own.config_of(setting, int(seed))
         result = train(config, attach=partial(_attach, config, setting, os.getppid()))
