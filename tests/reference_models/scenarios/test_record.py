@@ -127,7 +127,8 @@ def test_damage_is_told(record: RunRecord, harm: Callable[[Path], None], words: 
 def test_another_format_is_refused_as_such(record: RunRecord) -> None:
     path = record.folder / "manifest.json"
     path.write_text(json.dumps(record.manifest | {"format_version": FORMAT_VERSION + 1}))
-    with pytest.raises(RecordVersionError, match=f"version {FORMAT_VERSION + 1}, this foreshock reads {FORMAT_VERSION}:"):
+    told = f"format version {FORMAT_VERSION + 1}, this foreshock reads {FORMAT_VERSION}:"
+    with pytest.raises(RecordVersionError, match=told):
         read_record(record.folder)
 
 
