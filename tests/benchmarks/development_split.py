@@ -194,15 +194,19 @@ def _interval(interval: dict[str, Any], sign: str = "") -> str:
 
 
 def _fork_lines(points: Sequence[dict[str, Any]]) -> list[str]:
-    if not points:
-        return ["No branch was trained."]
+    trained = [point for point in points if any(point[side] for side in ("run", "control"))]
+    told = [f"{len(trained)} of {len(points)} forks that are asked for have been trained."]
+    if not trained:
+        return told
     words = {True: "yes", False: "no", None: "open"}
     return [
+        *told,
+        "",
         "| run | variant | share | step | at risk | why |",
         "|---|---|---|---|---|---|",
         *(
             f"| {point['run_id']} | {point['variant'] or '-'} | {point['share']:.0%} | {point['step']} | "
             f"{words[point['at_risk']]} | {point['why']} |"
-            for point in points
+            for point in trained
         ),
     ]
