@@ -68,6 +68,18 @@ def test_a_compiled_model_shows_what_an_eager_one_does(
     assert compared > 1000
 
 
+def test_what_cannot_be_picked_in_a_trace_is_told_when_the_graph_runs(tmp_path: Path) -> None:
+    """The weight that is named here is no square."""
+    torch._dynamo.reset()
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    probe = attach(compiled, mode="offline", directory=tmp_path, mixing={"0": ".weight"})
+    compiled(torch.zeros(2, 4))
+    probe.step(1.0)
+    probe.finish()
+    assert probe.faults.counts == {"observing a mixing matrix: LookupError": 1}
+
+
 def test_a_probe_that_has_left_lets_the_graph_go_on(tmp_path: Path) -> None:
     torch._dynamo.reset()
     model = Transformer(ModelConfig(connection="hc", num_blocks=1, width=32, context=16), seed=0)

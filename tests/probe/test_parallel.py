@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +103,11 @@ def test_every_rank_records_its_own_data_and_the_same_mappings(trained: Any, run
         ):
             assert series[name], name
     assert ranks[0]["loss"] != ranks[1]["loss"]
-    # Weights are the same everywhere, so what depends on them alone is
-    assert ranks[0]["norm_weight_rms[0]"].keys() == ranks[1]["norm_weight_rms[0]"].keys()
+    # What depends on weights alone is the same everywhere, where every rank has all of them
+    if run == "ddp":
+        for series in ranks:
+            for name in ("norm_weight_rms[0]", "router_similarity[1]", "learning_rate"):
+                assert series[name] == pytest.approx(ranks[0][name], rel=1e-6)
 
 
 def test_norms_that_clipping_has_joined_are_whole_and_others_are_left_out(trained: Any) -> None:
@@ -126,7 +128,7 @@ def test_a_probe_on_one_rank_only_makes_nobody_wait(trained: Any) -> None:
     assert not (folder / "runs" / "one" / "rank-1").exists()
 
 
-def test_it_is_one_run_of_many_ranks(trained: Any, read_spool: Callable[..., Any]) -> None:
+def test_it_is_one_run_of_many_ranks(trained: Any) -> None:
     size, folder = trained
     declared = sorted(path.name for path in (folder / "runs" / "ddp").glob("rank-*.json"))
     assert declared == [f"rank-{rank}.json" for rank in range(size)]

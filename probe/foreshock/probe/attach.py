@@ -13,6 +13,7 @@ from torch import nn
 from foreshock.probe.actions import Actions
 from foreshock.probe.adapters import find_mixing
 from foreshock.probe.capture import capture_config
+from foreshock.probe.clock import COMPOSITE_EVERY
 from foreshock.probe.declare import MAX_STEPS, check_integer, check_tags, check_text
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.derive import StepVector
@@ -26,7 +27,6 @@ from foreshock.probe.unwrap import unwrapped_model, unwrapped_optimizer
 from foreshock.wire import Alert, RunDeclaration
 from foreshock.wire.messages import Constraint
 
-_DEFAULT_COMPOSITE_EVERY = 10
 _SHORT_RUN_STEPS = 2000
 
 
@@ -106,9 +106,21 @@ def attach(
         deep=deep,
         faults=faults,
     )
-    vector = StepVector(instruments.plan)
+    probe = _open(settings, declaration, instruments, faults, on_alert)
+    _tell(probe, settings, instruments, total_steps, optimizer)
+    return probe
+
+
+def _open(
+    settings: ProbeSettings,
+    declaration: RunDeclaration,
+    instruments: Instruments,
+    faults: Faults,
+    on_alert: Callable[[Alert], None] | None,
+) -> Probe:
+    """Opens the spool behind the instruments; raises AttachError, and unhooks, where it cannot be written."""
     try:
-        delivery = Delivery(settings, declaration, instruments.plan, vector, faults)
+        delivery = Delivery(settings, declaration, instruments.plan, StepVector(instruments.plan), faults)
     except (OSError, SpoolError) as error:
         instruments.close()
         raise AttachError(
@@ -118,7 +130,6 @@ def attach(
     probe = Probe(instruments, delivery, faults, on_alert)
     if isinstance(on_alert, Actions):
         on_alert.notes_by(probe.note)
-    _tell(probe, settings, instruments, total_steps, optimizer)
     return probe
 
 
@@ -154,7 +165,7 @@ def _check(
 def _composite_cadence(total_steps: int | None) -> int:
     if total_steps is not None and total_steps <= _SHORT_RUN_STEPS:
         return 1
-    return _DEFAULT_COMPOSITE_EVERY
+    return COMPOSITE_EVERY
 
 
 def _next_attempt(settings: ProbeSettings, rank: int) -> int:
@@ -190,7 +201,7 @@ def _tell(
         (
             total_steps is None,
             "total_steps not given: exit rules wait 200 steps instead of 5 % of the run, and composites "
-            f"are taken every {_DEFAULT_COMPOSITE_EVERY} steps",
+            f"are taken every {COMPOSITE_EVERY} steps",
         ),
     ):
         if absent:

@@ -6,6 +6,7 @@ from typing import Final
 from foreshock.wire import Cadence
 
 # Single numbers of every layer cost nothing beside a step; what needs a pass of its own waits
+COMPOSITE_EVERY: Final = 10
 SLOW_EVERY: Final = 10
 RARE_EVERY: Final = 50
 

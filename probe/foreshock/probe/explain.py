@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from foreshock.probe.clock import COMPOSITE_EVERY, RARE_EVERY, SLOW_EVERY
 from foreshock.probe.faults import Faults
 from foreshock.probe.findings import Findings, look_at
 from foreshock.probe.instruments import observers_of
@@ -36,8 +37,8 @@ class Explanation:
 
     @property
     def bytes_a_step(self) -> float:
-        """Bytes a step before compression, composites every 10 steps."""
-        every = {"step": 1, "composite": 10, "slow": 10, "rare": 50}
+        """Bytes a step before compression, at the usual cadences of a long run."""
+        every = {"step": 1, "composite": COMPOSITE_EVERY, "slow": SLOW_EVERY, "rare": RARE_EVERY}
         return sum(_BYTES_A_VALUE * count / every[cadence] for cadence, count in self.values.items())
 
     def as_dict(self) -> dict[str, Any]:

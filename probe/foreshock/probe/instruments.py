@@ -94,13 +94,18 @@ class Instruments:
         self._sheets = {cadence: Row(len(names), self._device) for cadence, names in self.plan.sheets.items()}
         self._loss = self._sheets["step"].values[0]
         taken: dict[Cadence, int] = dict.fromkeys(self._sheets, 0) | {"step": 1}
-        for observer in self._observers:
+        for number, observer in enumerate(self._observers):
             places: dict[Cadence, Tensor] = {}
             for cadence, names in observer.columns.items():
                 if names:
                     places[cadence] = self._sheets[cadence].values[taken[cadence] :][: len(names)]
                     taken[cadence] += len(names)
-            observer.start(places, self.clock)
+            try:
+                observer.start(places, self.clock)
+            except Exception:
+                for started in self._observers[:number]:
+                    started.close()
+                raise
 
     def close_step(self, step: int, loss: Tensor | float | None, grad_norm: Tensor | float | None) -> Reading:
         """Sends the sheets that are due on their way and begins the next step."""

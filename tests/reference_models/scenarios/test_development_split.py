@@ -69,7 +69,10 @@ def test_the_split_fits_into_four_hours_on_two_cores_if_every_run_lived_to_its_e
 def test_every_file_makes_a_trainer_its_faults_have_something_to_strike_at(path: Path) -> None:
     text = torch.arange(4096, dtype=torch.uint8)
     domains = [Domain(name, "counting", text) for name in ("code", "prose")]
-    Trainer(load_scenario(path).runs[-1].config, domains)
+    trainer = Trainer(load_scenario(path).runs[-1].config, domains)
+    # The protocol asks for 0.3 to 10 million; experts' and narrow deep models may be somewhat smaller
+    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    assert trainer.step == 0 and 150_000 <= num_parameters <= 10_000_000
 
 
 def seconds(config: TrainConfig) -> float:

@@ -24,8 +24,6 @@ _CONSTRAINT: Final = "residual_mix_constraint_fn"
 class LucidrainsMixing:
     """What both kinds share: the streams, and that a matrix is kept from within a forward pass."""
 
-    how = ""
-
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name, self.module = name, module
         self._kept: Tensor | None = None
@@ -34,17 +32,16 @@ class LucidrainsMixing:
         """The module's own, not its branch's."""
         return self.module.parameters(recurse=False)
 
-    def read(self, args: tuple[Any, ...], output: Any) -> Mixed | None:
-        """What the forward pass has left behind."""
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return None
+    def _streams(self, args: tuple[Any, ...]) -> Tensor:
+        """The streams [B, .., n, C] of a forward pass, whose first argument has them in the batch axis."""
         num_streams: int = self.module.num_residual_streams  # type: ignore[assignment]
-        streams = args[0].unflatten(0, (-1, num_streams)).movedim(1, -2)
-        return self._mixed(streams, kept)
+        streams: Tensor = args[0].unflatten(0, (-1, num_streams)).movedim(1, -2)
+        return streams
 
-    def _mixed(self, streams: Tensor, kept: Tensor) -> Mixed:
-        raise NotImplementedError
+    def _take(self) -> Tensor | None:
+        """What was kept within the forward pass that has just ended, once."""
+        kept, self._kept = self._kept, None
+        return kept
 
 
 class UnconstrainedMixing(LucidrainsMixing):
@@ -65,11 +62,15 @@ class UnconstrainedMixing(LucidrainsMixing):
         if self._kept is None and isinstance(dynamic, Tensor) and dynamic.dim() > 2:
             self._kept = dynamic.detach()
 
-    def _mixed(self, streams: Tensor, kept: Tensor) -> Mixed:
+    def read(self, args: tuple[Any, ...], output: Any) -> Mixed | None:
+        """alpha, taken apart; None where `act` was not called."""
+        kept = self._take()
+        if kept is None:
+            return None
         scale, static = (self.module.get_parameter(name) for name in ("dynamic_alpha_scale", "static_alpha"))
         # The axis of fractions, of which there is one, stands before the streams
         alpha_BSst = (kept * scale + static).squeeze(-3)
-        return Mixed(streams, alpha_BSst[..., 1:].transpose(-1, -2), h_pre=alpha_BSst[..., 0])
+        return Mixed(self._streams(args), alpha_BSst[..., 1:].transpose(-1, -2), h_pre=alpha_BSst[..., 0])
 
 
 class ConstrainedMixing(LucidrainsMixing):
@@ -98,9 +99,13 @@ class ConstrainedMixing(LucidrainsMixing):
         """Called with what the constraint has returned."""
         self._kept = matrix
 
-    def _mixed(self, streams: Tensor, kept: Tensor) -> Mixed:
+    def read(self, args: tuple[Any, ...], output: Any) -> Mixed | None:
+        """The constraint's matrix; None where it was not called."""
+        kept = self._take()
+        if kept is None:
+            return None
         # Proposals and fractions, of which there is one each, stand before batch and streams
-        return Mixed(streams, kept.squeeze(0).squeeze(-3).transpose(-1, -2))
+        return Mixed(self._streams(args), kept.squeeze(0).squeeze(-3).transpose(-1, -2))
 
 
 class _HeardConstraint:

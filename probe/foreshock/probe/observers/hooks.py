@@ -68,7 +68,7 @@ class ForwardHooks:
             try:
                 tensors = self._pick(place, module, args, output)
             except Exception:
-                return  # a trace has nobody to tell; in eager mode the same is told
+                tensors = ()  # a trace cannot tell; the graph does, with nothing to measure
             if tensors is not None:
                 picked = [None if one is None else one.detach() for one in tensors]
                 torch.ops.foreshock.observed(self._token, self._number, place, picked)
@@ -83,6 +83,8 @@ class ForwardHooks:
     def measured(self, place: int, tensors: Tensors) -> None:
         """Measures; called from a compiled graph with what was picked there."""
         try:
+            if not tensors:
+                raise LookupError("a compiled graph could not pick what is to be measured")
             with torch.no_grad():
                 self._measure(place, [None if one is None else one.detach() for one in tensors])
         except Exception as error:

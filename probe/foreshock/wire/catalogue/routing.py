@@ -71,7 +71,7 @@ ROUTING: Final = (
     ),
     _routing(
         "router_staleness",
-        "Share of choices that the router's weights of ten steps ago would make otherwise",
+        "Share of choices that the router's weights of the last reading would make otherwise",
         "mean_t 1 - |TopK(W_t x) and TopK(W_(t-k) x)| / K",
         unit="ratio",
         healthy=Band(0.0, 0.3),
