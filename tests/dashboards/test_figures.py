@@ -141,6 +141,19 @@ def test_cells_that_are_not_finite_are_drawn_in_a_colour_of_their_own() -> None:
     assert "grey" in figure["layout"]["meta"]["reading"]
 
 
+def test_where_low_is_worse_the_lowest_is_darkest_and_pointed_at() -> None:
+    entropy = Recording(layers("router_entropy", [[0.99, 0.98], [0.97, 0.4], [1.0, 0.99]]))
+    figure = gain_map(entropy, Window(), series="router_entropy")
+    heat = figure["data"][0]
+    darkest, palest = heat["colorscale"][0], heat["colorscale"][-1]
+    assert (darkest[0], palest[0]) == (0.0, 1.0)
+    assert darkest[1] == "var(--scale-8)" and palest[1] == "var(--scale-4)"
+    assert figure["layout"]["meta"]["reading"].startswith("Layer 1 is farthest from health: 0.4")
+    room = Recording(layers("swiglu_headroom", [[1.0, -0.5], [2.0, 1.0]]))
+    heat = gain_map(room, Window(), series="swiglu_headroom")["data"][0]
+    assert heat["zmin"] == -heat["zmax"] < -0.5
+
+
 def test_a_series_with_no_healthy_middle_gets_a_scale_from_one_end() -> None:
     errors = Recording(layers("layer_row_error_max", np.full((2, 5), 0.3)))
     heat = gain_map(errors, Window(), series="layer_row_error_max")["data"][0]

@@ -32,10 +32,23 @@ _EMPTY = "No layer has reported this series yet."
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values become colours: by logarithm or not, with health in the middle or from one end."""
+    """How values become colours: by logarithm or not, with health in the middle or at one end.
+
+    `low_is_worse` says that it lies at the upper end, as with an entropy or with room that is left.
+    """
 
     log: bool
     centred: bool
+    low_is_worse: bool = False
+
+    @property
+    def colours(self) -> list[tuple[float, str]]:
+        """Plotly's colour scale; what is worst is darkest."""
+        if self.centred:
+            return DIVERGING
+        if self.low_is_worse:
+            return [(1.0 - place, colour) for place, colour in reversed(SEQUENTIAL)]
+        return SEQUENTIAL
 
     def height(self, values: FloatArray) -> FloatArray:
         """The values on the scale's own axis."""
@@ -56,6 +69,8 @@ class Scale:
 
 def scale_of(signal: Signal | None) -> Scale:
     """The scale that suits a signal: centred on its healthy value where the healthy band lies about one."""
+    if signal is not None and signal.across_ranks == "min":
+        return Scale(log=signal.log_scale, centred=False, low_is_worse=True)
     if signal is None or signal.healthy is None:
         return Scale(log=signal is not None and signal.log_scale, centred=False)
     if signal.log_scale and signal.healthy.low > 0:
@@ -66,7 +81,7 @@ def scale_of(signal: Signal | None) -> Scale:
 def extreme(values: LayerMap, scale: Scale) -> FloatArray:
     """Of each bucket the value farthest from health, so that no spike is averaged away."""
     if not scale.centred:
-        return values.maximum
+        return values.minimum if scale.low_is_worse else values.maximum
     low, high = np.abs(scale.height(values.minimum)), np.abs(scale.height(values.maximum))
     return np.where(low > high, values.minimum, values.maximum)
 
@@ -111,7 +126,8 @@ def _layer_ticks(layers: int) -> dict[str, Any]:
 
 def _heat(found: LayerMap, values: FloatArray, scale: Scale, reach: float) -> Trace:
     heights = np.clip(scale.height(values), -reach, reach)
-    low = -reach if scale.centred or scale.log else 0.0
+    reaches_below = scale.low_is_worse and bool((heights < 0).any())
+    low = -reach if scale.centred or scale.log or reaches_below else 0.0
     return {
         "type": "heatmap",
         "x": steps(found.first_step),
@@ -120,7 +136,7 @@ def _heat(found: LayerMap, values: FloatArray, scale: Scale, reach: float) -> Tr
         "customdata": [[words(value) for value in row] for row in values.tolist()],
         "zmin": low,
         "zmax": reach,
-        "colorscale": DIVERGING if scale.centred else SEQUENTIAL,
+        "colorscale": scale.colours,
         "hovertemplate": "step %{x:,}, layer %{y}<br><b>%{customdata}</b><extra></extra>",
         "hoverongaps": False,
         "xgap": 0,
@@ -175,7 +191,9 @@ def _broken(found: LayerMap, values: FloatArray) -> list[Trace]:
 
 def _distance(values: FloatArray, scale: Scale) -> FloatArray:
     heights = scale.height(values)
-    return np.abs(heights) if scale.centred else heights
+    if scale.centred:
+        return np.abs(heights)
+    return -heights if scale.low_is_worse else heights
 
 
 def _point_at_worst(

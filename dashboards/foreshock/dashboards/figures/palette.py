@@ -54,8 +54,8 @@ _ROLES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 GROUPS: Final = tuple(f"series-{number}" for number in range(1, 7))
-DIVERGING: Final = [[step / 8, f"var(--scale-{step})"] for step in range(9)]
-SEQUENTIAL: Final = [[step / 4, f"var(--scale-{step + 4})"] for step in range(5)]
+DIVERGING: Final[list[tuple[float, str]]] = [(step / 8, f"var(--scale-{step})") for step in range(9)]
+SEQUENTIAL: Final[list[tuple[float, str]]] = [(step / 4, f"var(--scale-{step + 4})") for step in range(5)]
 
 
 def role(name: str) -> str:

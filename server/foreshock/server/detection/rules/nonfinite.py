@@ -103,7 +103,12 @@ class Nonfinite:
         def say() -> str:
             if not bad:
                 return "All signals are finite again."
-            more = f", with {len(bad) - 1} more columns at this step" if len(bad) > 1 else ""
+            others = len(bad) - 1
+            more = (
+                f", with {others} more {'column' if others == 1 else 'columns'} at this step"
+                if others
+                else ""
+            )
             value = moment.sample.values[moment.sample.columns.place[bad[0]]]
             return f"{bad[0]} is {_word(float(value))} at step {moment.step}{more}. First: {first}."
 
