@@ -54,7 +54,7 @@ def recorded(
     probe.finish()
     assert not probe.faults.counts
     series: dict[str, dict[int, float]] = read_spool(probe).series
-    del series["step_seconds"]
+    del series["step_seconds"], series["probe_seconds"]
     return series
 
 

@@ -52,6 +52,7 @@ def attach(
     composite_every: int | None = None,
     mixing: Mapping[str, str] | None = None,
     observers: Sequence[Observer] = (),
+    budget: float | None = 1.0,
     deep: bool = False,
     strict: bool = False,
     on_alert: Callable[[Alert], None] | None = None,
@@ -64,6 +65,8 @@ def attach(
     it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
     `run_id` under the next attempt number. `mixing` names the mixing matrices of a model that nobody knows,
     `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py); `observers` are of your own.
+    `budget` is the share of a step, in percent, that the probe may take of the training thread; readings
+    are taken more seldom where it takes more (see budget.py), None keeps the cadences as they are.
     `deep` records every signal at every step; a critical alert does so for 100 steps. `strict` raises what
     would only be told, for tests.
     `on_alert` is called in the training loop.
@@ -103,6 +106,7 @@ def attach(
         composite_every=composite_every or _composite_cadence(total_steps),
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
+        budget=_budget(budget),
         deep=deep,
         faults=faults,
     )
@@ -160,6 +164,16 @@ def _check(
             f"run {settings.run_id} exists already in {settings.directory}: attach with resume=True to "
             "continue it under the next attempt, or leave run_id out to begin a new run"
         )
+
+
+def _budget(percent: float | None) -> float | None:
+    if percent is None:
+        return None
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 < percent <= 100:
+        raise AttachError(
+            f"budget is {percent!r}: give percent of a step, above 0 and at most 100, or None for none"
+        )
+    return float(percent)
 
 
 def _composite_cadence(total_steps: int | None) -> int:

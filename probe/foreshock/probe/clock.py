@@ -1,31 +1,63 @@
-"""When each sheet is due: the cadences of a probe, counted in steps."""
+"""When each sheet is due, counted in steps, and what filling it has cost."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final, Literal, TypeAlias
 
-from foreshock.wire import Cadence
+from foreshock.wire import CADENCES, Cadence
 
 # Single numbers of every layer cost nothing beside a step; what needs a pass of its own waits
 COMPOSITE_EVERY: Final = 10
 SLOW_EVERY: Final = 10
 RARE_EVERY: Final = 50
 
+# What is done at every step, whichever sheets are due
+Account: TypeAlias = Cadence | Literal["always"]
+
 
 class Clock:
-    """Which sheets the step under way is to fill; all of them in the first."""
+    """Which sheets the step under way is to fill; all of them in the first.
+
+    `spent` is what the probe has taken of the training thread, in seconds since attach, by what for.
+    """
 
     def __init__(self, every: Mapping[Cadence, int]) -> None:
-        self._every = dict(every)
+        self.every: dict[Cadence, int] = {"step": 1, **every}
         self._deep_steps = 0
-        self.is_due: dict[Cadence, bool] = dict.fromkeys(self._every, True)
+        self.is_due: dict[Cadence, bool] = dict.fromkeys(self.every, True)
+        self.spent: dict[Account, float] = dict.fromkeys((*CADENCES, "always"), 0.0)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether steps to come are recorded whole, whatever the cadences."""
+        return self._deep_steps > 0
 
     def begin(self, step: int) -> None:
         """Begins `step`: a sheet is due at every multiple of its cadence, and always while it is deep."""
-        is_deep = self._deep_steps > 0
+        is_deep = self.is_deep
         self._deep_steps = max(0, self._deep_steps - 1)
-        for cadence, every in self._every.items():
+        for cadence, every in self.every.items():
             self.is_due[cadence] = is_deep or step % every == 0
 
     def deepen(self, num_steps: int) -> None:
         """Makes every sheet due in each of the next so many steps."""
         self._deep_steps = max(self._deep_steps, num_steps)
+
+    def charge(self, account: Account, since: float) -> None:
+        """Puts the time since this moment of `perf_counter` down to a sheet."""
+        self.spent[account] += perf_counter() - since
+
+    @contextmanager
+    def charging(self, account: Account) -> Iterator[None]:
+        """Puts the time inside down to a sheet, less what something inside puts down itself."""
+        begun, charged = perf_counter(), self.total_spent
+        try:
+            yield
+        finally:
+            self.spent[account] += perf_counter() - begun - (self.total_spent - charged)
+
+    @property
+    def total_spent(self) -> float:
+        """Seconds of the training thread since attach."""
+        return sum(self.spent.values())

@@ -37,7 +37,7 @@ class StepVector:
             row[self._loss] = _narrow(frame.loss)
         if frame.grad_norm is not None:
             row[self._grad_norm] = _narrow(frame.grad_norm)
-        host = (frame.learning_rate, frame.skipped, frame.seconds)
+        host = (frame.learning_rate, frame.skipped, frame.seconds, frame.own_seconds)
         parts = [row, np.array(host, np.float32), self._clipping(row[self._grad_norm], frame.clip_threshold)]
         if self._stream_max:
             parts.append(self._headroom(row[self._stream_max], frame))

@@ -28,6 +28,7 @@ class StepFrame:
     learning_rate: float
     skipped: float
     seconds: float
+    own_seconds: float
     loss: float | None
     grad_norm: float | None
     clip_threshold: float | None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.adapters.named import with_streams
 from foreshock.probe.adapters.spoken import SpokenMixing
+from foreshock.probe.budget import Budget
 from foreshock.probe.clock import RARE_EVERY, SLOW_EVERY, Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.findings import Findings, device_of, look_at
@@ -59,6 +60,7 @@ class Instruments:
         clip_threshold: float | None,
         num_sampled_tokens: int,
         deep: bool,
+        budget: float | None,
         faults: Faults,
     ) -> None:
         self._model, self.findings = model, look_at(model, mixing)
@@ -85,6 +87,7 @@ class Instruments:
         self._observers += [GuardedObserver(observer, faults) for observer in observers]
         every: dict[Cadence, int] = {"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY}
         self.clock = Clock(dict.fromkeys(every, 1) if deep else every)
+        self.budget = None if deep or budget is None else Budget(self.clock, budget)
         self._num_spoken = 0
         self._open_sheets()
 

@@ -7,7 +7,7 @@ from typing import Final
 from foreshock.probe.observers.observer import Columns
 from foreshock.wire import Cadence
 
-HOST_SCALARS: Final = ("learning_rate", "step_skipped", "step_seconds")
+HOST_SCALARS: Final = ("learning_rate", "step_skipped", "step_seconds", "probe_seconds")
 DERIVED: Final = ("grad_norm_clipped", "clip_coefficient", "clipped_share")
 DERIVED_OF_STREAM: Final = ("headroom_bits",)
 DERIVED_OF_GAINS: Final = ("canary_gain", "canary_rank", "canary_lead_steps", "canary_spread")

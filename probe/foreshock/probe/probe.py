@@ -47,6 +47,7 @@ class Probe:
         self._logged_step = -1
         self._seen_config: dict[str, int | float] = {}
         self._closed_at = time.perf_counter()
+        self._own_before = 0.0
         self._is_open = True
         self._process = os.getpid()
         atexit.register(self._finish_at_exit)
@@ -88,7 +89,8 @@ class Probe:
         if not self._is_here():
             return
         try:
-            self._close_step(loss, step, grad_norm, learning_rate)
+            with self._instruments.clock.charging("always"):
+                self._close_step(loss, step, grad_norm, learning_rate)
         except Exception as error:
             self.faults.count("probe.step", error)
         if self._alerts:
@@ -195,7 +197,8 @@ class Probe:
         grad_norm: Tensor | float | None,
         learning_rate: float | None,
     ) -> None:
-        now, clock = time.time(), time.perf_counter()
+        now, closed_at = time.time(), time.perf_counter()
+        seconds = closed_at - self._closed_at
         step = self._step + 1 if step is None else int(step)
         if step <= self._step:
             self._queue.put(NewAttempt(step, now))
@@ -217,14 +220,15 @@ class Probe:
                     row=row,
                     learning_rate=reading.learning_rate if learning_rate is None else learning_rate,
                     skipped=reading.skipped,
-                    seconds=clock - self._closed_at,
+                    seconds=seconds,
+                    own_seconds=self._own_seconds(),
                     loss=loss if isinstance(loss, float | int) else None,
                     grad_norm=grad_norm if isinstance(grad_norm, float | int) else None,
                     clip_threshold=reading.clip_threshold,
                     stream_dtype_max=reading.stream_dtype_max,
                 )
             )
-        self._step, self._closed_at = step, clock
+        self._step, self._closed_at = step, closed_at
         if (plan := self._instruments.take_new_plan()) is not None:
             self._queue.put(NewPlan(plan))
         seen = self._instruments.seen_config()
@@ -233,6 +237,20 @@ class Probe:
             self._queue.put(Facts(seen))
         if len(self._queue) >= self._delivery.wake_at_frames:
             self._delivery.wake()
+        self._keep_budget(seconds)
+
+    def _own_seconds(self) -> float:
+        """What the probe has taken since it was asked last; closing a step counts in the next."""
+        total = self._instruments.clock.total_spent
+        own, self._own_before = total - self._own_before, total
+        return own
+
+    def _keep_budget(self, seconds: float) -> None:
+        budget = self._instruments.budget
+        if budget is not None and budget.end_step(seconds):
+            self.note(
+                "cadence", **{f"{sheet}_every": n for sheet, n in self._instruments.clock.every.items()}
+            )
 
     def _put_log(self, values: dict[str, Any], step: int, now: float) -> None:
         if len(values) > _MAX_LOG_VALUES:

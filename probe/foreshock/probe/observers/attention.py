@@ -69,7 +69,7 @@ class AttentionObserver:
     ) -> None:
         """Called with what attention is about to be computed from."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._clock.charging("slow"):
                 largest = _largest_logit(query.detach(), key.detach(), mask, is_causal, scale)
                 if self._written[layer]:
                     largest = torch.maximum(self._place_L[layer], largest)

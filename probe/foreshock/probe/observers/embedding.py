@@ -26,6 +26,8 @@ class EmbeddingObserver:
             [self._embedding],
             whole_output,
             self._measure,
+            clock=clock,
+            cadence="step",
             beside=self._rms,
             faults=self._faults,
             told="observing the embedding",

@@ -52,6 +52,7 @@ class GradientObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the optimizer, and torch's clipping."""
         self.out_norm, self._out_canary_norm = places["step"].unbind()
+        self._clock = clock
         if self._optimizer is not None:
             self._handles = [
                 self._optimizer.register_step_pre_hook(self._before_step),
@@ -79,7 +80,7 @@ class GradientObserver:
     def clipping(self, threshold: float, total_norm: Tensor) -> None:
         """Called before gradients are scaled, with the norm that torch has computed."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._clock.charging("always"):
                 self.take_norm(total_norm.detach())
                 self._write_canary_norm()
             self.threshold, self.has_clipped = threshold, True
@@ -109,7 +110,7 @@ class GradientObserver:
 
     def _write_norms(self) -> None:
         if not self.has_clipped:
-            with torch.no_grad():
+            with torch.no_grad(), self._clock.charging("always"):
                 self._write_norm(self._parameters, self.out_norm)
                 self._write_canary_norm()
 

@@ -27,12 +27,14 @@ class GuardedObserver:
 
     def start(self, places: Places, clock: Clock) -> None:
         """Starts it; what it raises ends attach, where the user is there to see it."""
+        self._clock = clock
         self._observer.start(places, clock)
 
     def end_step(self) -> None:
         """Ends the step for it."""
         try:
-            self._observer.end_step()
+            with self._clock.charging(next(iter(self.columns), "always")):
+                self._observer.end_step()
         except Exception as error:
             self._faults.count(self._told, error)
 

@@ -7,13 +7,16 @@ not in the trace, so nothing of the probe's is guarded on and nothing recompiles
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.wire import Cadence
 
 Tensors: TypeAlias = Sequence[Tensor | None]
 Pick: TypeAlias = Callable[[int, nn.Module, tuple[Any, ...], Any], Tensors | None]
@@ -27,8 +30,9 @@ class ForwardHooks:
     """After every forward of each module that trains: `measure(place, pick(place, module, args, output))`.
 
     `place` is the module's number among `modules`, of which None are passed over. `pick` chooses tensors, or
-    None for nothing to measure, and must be traceable; `measure` runs under `no_grad`, and what it raises is
-    counted as `told`. `beside` is any tensor on the training device.
+    None for nothing to measure, and must be traceable; `measure` is called while the sheet `cadence` is due,
+    runs under `no_grad` and at the sheet's cost, and what it raises is counted as `told`. `beside` is any
+    tensor on the training device.
     """
 
     def __init__(
@@ -37,11 +41,14 @@ class ForwardHooks:
         pick: Pick,
         measure: Measure,
         *,
+        clock: Clock,
+        cadence: Cadence,
         beside: Tensor,
         faults: Faults,
         told: str,
     ) -> None:
         self._pick, self._measure = pick, measure
+        self._clock, self._cadence = clock, cadence
         self._faults, self._told = faults, told
         # What a compiled graph believes to change, lest it leave the operator out. Nothing else may be in it:
         # the graph takes a copy before and puts it back behind
@@ -73,6 +80,8 @@ class ForwardHooks:
                 picked = [None if one is None else one.detach() for one in tensors]
                 torch.ops.foreshock.observed(self._token, self._number, place, picked)
             return
+        if not self._clock.is_due[self._cadence]:
+            return
         try:
             tensors = self._pick(place, module, args, output)
             if tensors is not None:
@@ -81,7 +90,10 @@ class ForwardHooks:
             self._faults.count(self._told, error)
 
     def measured(self, place: int, tensors: Tensors) -> None:
-        """Measures; called from a compiled graph with what was picked there."""
+        """Measures, if it is due; called from a compiled graph with what was picked there."""
+        if not self._clock.is_due[self._cadence]:
+            return
+        begun = perf_counter()
         try:
             if not tensors:
                 raise LookupError("a compiled graph could not pick what is to be measured")
@@ -89,6 +101,7 @@ class ForwardHooks:
                 self._measure(place, [None if one is None else one.detach() for one in tensors])
         except Exception as error:
             self._faults.count(self._told, error)
+        self._clock.charge(self._cadence, begun)
 
 
 def first_argument(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:

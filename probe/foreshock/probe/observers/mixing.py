@@ -85,6 +85,8 @@ class MixingObserver:
             modules,
             self._pick,
             self._measure,
+            clock=clock,
+            cadence="step",
             beside=self._gains_SL,
             faults=self._faults,
             told="observing a mixing matrix",
@@ -98,11 +100,13 @@ class MixingObserver:
         if len(sampled) == len(self._sampled):
             H_LKnn = torch.stack(sampled)
             if self._clock.is_due["composite"]:
-                self._composites.copy_(_composite_row(H_LKnn))
+                with self._clock.charging("composite"):
+                    self._composites.copy_(_composite_row(H_LKnn))
             if self._clock.is_due["slow"]:
-                self._degeneracy_SL.copy_(degeneracy.layer_degeneracy(H_LKnn))
-                values = degeneracy.composite_degeneracy(H_LKnn)
-                self._of_composite[: len(values)].copy_(values)
+                with self._clock.charging("slow"):
+                    self._degeneracy_SL.copy_(degeneracy.layer_degeneracy(H_LKnn))
+                    values = degeneracy.composite_degeneracy(H_LKnn)
+                    self._of_composite[: len(values)].copy_(values)
         self._sampled = [None] * len(self._sampled)
 
     @property

@@ -40,6 +40,8 @@ class NormObserver:
             self._norms,
             first_argument,
             self._measure,
+            clock=clock,
+            cadence="slow",
             beside=self._input_N,
             faults=self._faults,
             told="observing a normalisation",
@@ -48,9 +50,10 @@ class NormObserver:
     def end_step(self) -> None:
         """Writes the weights' sizes, all in one pass."""
         if self._clock.is_due["slow"]:
-            # Of a weight that is spread over processes, the part that is here
-            norms = torch._foreach_norm([local(weight) for weight in self._weights])
-            torch.mul(torch.stack([norm.float() for norm in norms]), self._scale_N, out=self._weight_N)
+            with self._clock.charging("slow"):
+                # Of a weight that is spread over processes, the part that is here
+                norms = torch._foreach_norm([local(weight) for weight in self._weights])
+                torch.mul(torch.stack([norm.float() for norm in norms]), self._scale_N, out=self._weight_N)
 
     def close(self) -> None:
         """Removes the hooks."""
@@ -58,6 +61,6 @@ class NormObserver:
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         (x_BSC,) = tensors
-        if self._clock.is_due["slow"] and x_BSC is not None:
+        if x_BSC is not None:
             sample = self._tokens.of(x_BSC) if x_BSC.dim() >= 3 else x_BSC
             self._input_N[place].copy_(size(sample)[0])

@@ -30,11 +30,12 @@ class PartitionObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the head."""
         self._mean, self._max = places["slow"].unbind()
-        self._clock = clock
         self._hooks = ForwardHooks(
             [self._head],
             whole_output,
             self._measure,
+            clock=clock,
+            cadence="slow",
             beside=self._mean,
             faults=self._faults,
             told="observing the output",
@@ -49,7 +50,7 @@ class PartitionObserver:
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         (logits,) = tensors
-        if self._clock.is_due["slow"] and logits is not None:
+        if logits is not None:
             logits_KV = self._tokens.of(logits) if logits.dim() >= 3 else logits
             log_z_K = torch.logsumexp(logits_KV.float(), -1)
             self._mean.copy_(log_z_K.mean())

@@ -75,12 +75,13 @@ class RoutingObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every router."""
         self._block_SL = places["slow"].view(len(SERIES), len(self._points))
-        self._clock = clock
         modules = [point.module for point in self._points]
         self._hooks = ForwardHooks(
             modules,
             self._pick,
             self._measure,
+            clock=clock,
+            cadence="slow",
             beside=self._block_SL,
             faults=self._faults,
             told="observing a router",
@@ -108,7 +109,7 @@ class RoutingObserver:
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         x, indices = tensors
-        if not self._clock.is_due["slow"] or x is None or indices is None:
+        if x is None or indices is None:
             return
         point, column = self._points[place], self._block_SL[:, place]
         num_experts = len(point.state()[0])

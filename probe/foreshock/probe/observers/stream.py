@@ -41,6 +41,8 @@ class StreamObserver:
             self._blocks,
             _stream_of,
             self._measure,
+            clock=clock,
+            cadence="step",
             beside=self._size_SL,
             faults=self._faults,
             told="observing the residual stream",

@@ -53,12 +53,13 @@ class SwigluObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every unit."""
         self._saturation_L, self._headroom_L = places["slow"].view(2, -1)
-        self._clock = clock
         modules = [unit.parts[number] for unit, number in self._parts]
         self._hooks = ForwardHooks(
             modules,
             whole_output,
             self._measure,
+            clock=clock,
+            cadence="slow",
             beside=self._saturation_L,
             faults=self._faults,
             told="observing a SwiGLU",
@@ -74,7 +75,7 @@ class SwigluObserver:
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         (output,) = tensors
-        if not self._clock.is_due["slow"] or output is None or not output.numel():
+        if output is None or not output.numel():
             return
         unit, number = self._parts[place]
         rows_RH = output.reshape(-1, output.shape[-1])

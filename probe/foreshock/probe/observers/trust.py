@@ -45,7 +45,7 @@ class TrustObserver:
         descent = self._update.last
         if not self._clock.is_due["rare"] or descent is None:
             return
-        with torch.no_grad():
+        with torch.no_grad(), self._clock.charging("rare"):
             after = again().detach().float()
             # The optimizer was given the gradient as clipping had left it
             promised = descent.along / self._gradient.clip_coefficient()

@@ -69,7 +69,7 @@ class UpdateObserver:
         if not self._clock.is_due["slow"]:
             return
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._clock.charging("slow"):
                 # All of them: a closure computes the gradients only after this
                 self._before = [_sampled(one).clone() for one in self._parameters]
         except Exception as error:
@@ -80,7 +80,7 @@ class UpdateObserver:
         if before is None:
             return
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._clock.charging("slow"):
                 pairs = zip(self._parameters, before, strict=True)
                 trained = [(one, sample) for one, sample in pairs if _has_gradient(one)]
                 if trained:

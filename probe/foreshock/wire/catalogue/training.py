@@ -26,6 +26,7 @@ TRAINING: Final = (
     ),
     Signal("step_skipped", "1 where the optimizer did not step (a scaler skipped it)", "0 or 1", "1", "-"),
     Signal("step_seconds", "Wall time since the last step", "t_k - t_(k-1)", "s", "-"),
+    Signal("probe_seconds", "The probe's part of it: time of the training thread", "-", "s", "-"),
     Signal(
         "clipped_share",
         "Share of steps whose gradient was clipped, over the last 100",

@@ -82,6 +82,8 @@ def _attach(run: PlannedRun, work: Path) -> partial[Probe]:
         mode="offline",
         directory=work,
         clip_threshold=run.config.clip,
+        # The laboratory records everything, whatever it costs
+        budget=None,
     )
 
 

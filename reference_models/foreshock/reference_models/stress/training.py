@@ -64,6 +64,8 @@ def _attach(
         config=config.flat(),
         total_steps=config.num_steps,
         clip_threshold=config.clip,
+        # The laboratory records everything, whatever it costs
+        budget=None,
     )
 
 
