@@ -148,8 +148,8 @@ class Instruments:
             raise ValueError(
                 "the model's mixing matrices are found by themselves; observe is for those that are not"
             )
-        if layer < len(self._mixing.points):
-            with torch.no_grad():
+        if layer < len(self._mixing.points) and self.clock.is_due["step"]:
+            with torch.no_grad(), self.clock.charging("step"):
                 self._mixing.write(layer, with_streams(matrix.detach(), streams))
         self._num_spoken = max(self._num_spoken, layer + 1)
 

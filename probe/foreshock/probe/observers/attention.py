@@ -103,15 +103,15 @@ def _largest_logit(
     # The last query sees every key
     places_Q = torch.linspace(num_queries - 1, 0, min(_NUM_QUERIES, num_queries), device=query_BHSD.device)
     places_Q = places_Q.round().long()
-    query_BHQD = query_BHSD.index_select(-2, places_Q).float()
+    scale = 1 / math.sqrt(query_BHSD.shape[-1]) if scale is None else scale
+    query_BHQD = query_BHSD.index_select(-2, places_Q).float().mul_(scale)
     groups = query_BHSD.shape[-3] // key_BHZD.shape[-3] if query_BHSD.dim() > 3 else 1
     if groups > 1:
         key_BHZD = key_BHZD.repeat_interleave(groups, -3)
-    scale = 1 / math.sqrt(query_BHSD.shape[-1]) if scale is None else scale
-    logits_BHQZ = query_BHQD @ key_BHZD.float().transpose(-1, -2) * scale
+    logits_BHQZ = query_BHQD @ key_BHZD.float().transpose(-1, -2)
     if is_causal:
         keys_Z = torch.arange(num_keys, device=places_Q.device)
-        logits_BHQZ = logits_BHQZ.masked_fill(keys_Z > places_Q[:, None], -torch.inf)
+        logits_BHQZ.masked_fill_(keys_Z > places_Q[:, None], -torch.inf)
     if mask is not None:
         if mask.shape[-2] > 1:
             mask = mask.index_select(-2, places_Q)

@@ -15,9 +15,10 @@ from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers import degeneracy
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
-from foreshock.probe.observers.measures import TokenSample, size
+from foreshock.probe.observers.measures import TokenSample
 from foreshock.probe.observers.mixed import Mixed, MixingPoint
 from foreshock.probe.observers.observer import Columns, Places
+from foreshock.probe.observers.visits import Sizes, Visits, together
 from foreshock.wire import CATALOGUE, per_layer
 
 # In the order in which they are written: the means over tokens, then the maxima
@@ -32,14 +33,14 @@ LAYER_GAINS: Final = (
 SLOW_SERIES: Final = (*degeneracy.CANCELLATION_SERIES, *degeneracy.LAYER_SERIES, "stream_first_max")
 STREAM_SERIES: Final = ("stream_rms", "stream_max")
 # The last two are written where the kernel that made H_res tells them
-STEP_SERIES: Final = (
-    *STREAM_SERIES,
+GAIN_SERIES: Final = (
     *(f"{name}_mean" for name in LAYER_GAINS),
     *(f"{name}_max" for name in LAYER_GAINS),
     "layer_negativity_max",
     "logit_range_mean",
     "logit_range_max",
 )
+STEP_SERIES: Final = (*STREAM_SERIES, *GAIN_SERIES)
 
 
 class MixingObserver:
@@ -53,6 +54,8 @@ class MixingObserver:
         self.points, self._faults = points, faults
         self._tokens = TokenSample(num_sampled_tokens)
         self._sampled: list[Tensor | None] = [None] * len(points)
+        self._sizes = Sizes(len(points), num_sampled_tokens)
+        self._gains: Visits[tuple[Tensor, ...]] = Visits(len(points))
         self.num_streams: int | None = None
 
     @property
@@ -93,7 +96,12 @@ class MixingObserver:
         )
 
     def end_step(self) -> None:
-        """Writes what the matrices of all layers say together, if it is due and every layer was there."""
+        """Writes the layers' gains and streams; what all layers say together, if all of them were there."""
+        with self._clock.charging("step"):
+            self._sizes.write(*self._streams_SL)
+            for layers, visits in self._gains.finish(len):
+                gains_SL = _joined_gains(visits).T
+                self._gains_SL[: len(gains_SL), layers] = gains_SL
         if not self._is_sampling:
             return
         sampled = [matrices for matrices in self._sampled if matrices is not None]
@@ -136,45 +144,48 @@ class MixingObserver:
         self.write(layer, Mixed(streams, h_res, h_pre, h_post, statistics))
 
     def write(self, layer: int, mixed: Mixed) -> None:
-        """Writes one layer's numbers; the same places again when a recomputed forward replays it."""
+        """Takes what one forward pass shows of a layer."""
         h_res_BSnn, told = mixed.h_res.detach(), mixed.statistics
         self.num_streams = n = h_res_BSnn.shape[-1]
-        gains_S = _gains_told(told) if told is not None else _gains_of(h_res_BSnn.reshape(-1, n, n).float())
-        self._gains_SL[: len(gains_S), layer] = gains_S
+        if told is not None:
+            self._gains.add(layer, tuple(getattr(told, name) for name in _TOLD_GAINS))
+        else:
+            self._gains.add(layer, (_gains_of(h_res_BSnn.reshape(-1, n, n).float()),))
         if self._is_sampling:
             self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
         if mixed.streams is not None:
-            self._write_streams(layer, mixed, mixed.streams.detach())
+            self._take_streams(layer, mixed, mixed.streams.detach())
 
-    def _write_streams(self, layer: int, mixed: Mixed, streams_BSnC: Tensor) -> None:
-        sample_KnC = self._tokens.of(streams_BSnC)
-        self._streams_SL[:, layer] = torch.stack(size(sample_KnC))
+    def _take_streams(self, layer: int, mixed: Mixed, streams_BSnC: Tensor) -> None:
+        self._sizes.take(layer, streams_BSnC)
         if not self._clock.is_due["slow"]:
             return
         self._first_max_L[layer].copy_(streams_BSnC[:, 0].abs().amax())
         if mixed.h_pre is not None:
-            h_pre_Kn = self._tokens.of(mixed.h_pre.detach())
-            self._cancellation_SL[:2, layer] = degeneracy.pre_cancellation(sample_KnC, h_pre_Kn)
+            sampled = self._tokens.of(streams_BSnC), self._tokens.of(mixed.h_pre.detach())
+            self._cancellation_SL[:2, layer] = degeneracy.pre_cancellation(*sampled)
         if mixed.h_post is not None:
             h_post_Kn = self._tokens.of(mixed.h_post.detach())
             self._cancellation_SL[2:, layer] = degeneracy.post_cancellation(h_post_Kn)
 
 
 def _gains_of(matrices_Tnn: Tensor) -> Tensor:
-    """The gains of these matrices: means, maxima, negativity."""
+    """GAIN_SERIES of these matrices without their logits, which nobody knows, [S - 2]."""
     gains = layer_gains(matrices_Tnn)
     values_ST = torch.stack([getattr(gains, name.removeprefix("layer_")) for name in LAYER_GAINS])
     return torch.cat((values_ST.mean(1), values_ST.amax(1), gains.negativity.amax().reshape(1)))
 
 
-def _gains_told(statistics: SinkhornStatistics) -> Tensor:
-    """The same of matrices without a negative entry, whose norms are amax; then their logits' range."""
-    names = [_TOLD.get(name, name.removeprefix("layer_")) for name in LAYER_GAINS]
-    fields = [f"{name}_{reduction}" for reduction in ("mean", "max") for name in names]
-    values = [getattr(statistics, field) for field in fields]
-    # 0, and NaN where a matrix is.
-    negativity = statistics.row_error_max * 0.0
-    return torch.stack([*values, negativity, statistics.logit_range_mean, statistics.logit_range_max])
+def _joined_gains(visits: list[list[tuple[Tensor, ...]]]) -> Tensor:
+    """GAIN_SERIES of layers, [L, S], from what each pass has computed, or been told."""
+    flat = [value for entries in visits for entry in entries for value in entry]
+    values_LVS = torch.stack(flat).view(len(visits), len(visits[0]), -1)
+    if flat[0].dim() == 0:
+        gains, logits = values_LVS.tensor_split([2 * len(LAYER_GAINS)], dim=-1)
+        # Without a negative entry: 0, and NaN where a matrix is
+        negativity = gains[..., -1:] * 0.0
+        values_LVS = torch.cat((gains, negativity, logits), dim=-1)
+    return together(values_LVS, _MEANS)
 
 
 def _composite_row(matrices_LKnn: Tensor) -> Tensor:
@@ -205,7 +216,16 @@ def _composite_row(matrices_LKnn: Tensor) -> Tensor:
 
 
 _STATISTICS: Final = tuple(field.name for field in fields(SinkhornStatistics))
+# Where GAIN_SERIES has means over tokens
+_MEANS: Final = slice(0, len(LAYER_GAINS)), slice(2 * len(LAYER_GAINS) + 1, 2 * len(LAYER_GAINS) + 2)
+# GAIN_SERIES without negativity, by the kernel's names: where no entry is negative, norms are amax
 _TOLD: Final = {"layer_norm_inf": "amax_forward", "layer_norm_one": "amax_backward"}
+_TOLD_GAINS: Final = tuple(
+    f"{_TOLD.get(name, name.removeprefix('layer_'))}_{reduction}"
+    for names in (LAYER_GAINS, ("logit_range",))
+    for reduction in ("mean", "max")
+    for name in names
+)
 _REDUCE: Final = {
     "mean": lambda value_LK: value_LK.mean(1),
     "max": lambda value_LK: value_LK.amax(1),

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
-from foreshock.probe.observers.measures import TokenSample, size
 from foreshock.probe.observers.observer import Columns, Places
+from foreshock.probe.observers.visits import Sizes
 from foreshock.wire import per_layer
 
 
@@ -22,7 +22,7 @@ class StreamObserver:
 
     def __init__(self, blocks: Sequence[nn.Module], *, num_sampled_tokens: int, faults: Faults) -> None:
         self._blocks, self._faults = blocks, faults
-        self._tokens = TokenSample(num_sampled_tokens)
+        self._sizes = Sizes(len(blocks), num_sampled_tokens)
 
     @property
     def columns(self) -> Columns:
@@ -49,7 +49,9 @@ class StreamObserver:
         )
 
     def end_step(self) -> None:
-        """Everything is written by then."""
+        """Writes what the step's passes have shown."""
+        with self._clock.charging("step"):
+            self._sizes.write(*self._size_SL)
 
     def close(self) -> None:
         """Removes the hooks."""
@@ -59,7 +61,7 @@ class StreamObserver:
         (x_BSC,) = tensors
         if x_BSC is None:
             return
-        self._size_SL[:, layer] = torch.stack(size(self._tokens.of(x_BSC)))
+        self._sizes.take(layer, x_BSC)
         if self._clock.is_due["slow"]:
             self._first_max_L[layer].copy_(x_BSC[:, 0].abs().amax())
 
