@@ -59,6 +59,9 @@ class Telemetry:
     def step(self, *, loss: Tensor, step: int) -> None:
         self.steps.append(step)
 
+    def domains(self, windows: Any) -> None:
+        """Not looked at."""
+
     def log(self, values: Any, *, step: int | None = None) -> None:
         assert step is not None
         for name in values:

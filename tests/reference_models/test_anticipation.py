@@ -195,6 +195,9 @@ class Listener(Telemetry):
             self._at_step = -1
             self._on_alert(ALERT)
 
+    def domains(self, windows: Any) -> None:
+        """Not looked at."""
+
     def log(self, values: Any, *, step: int | None = None) -> None:
         super().log(values, step=step)
         self.values |= {(name, step or 0): value for name, value in values.items()}

@@ -17,19 +17,24 @@ from foreshock.probe.findings import Findings, device_of, look_at
 from foreshock.probe.frames import PendingRow
 from foreshock.probe.observers import (
     AttentionObserver,
+    DomainObserver,
     EmbeddingObserver,
     GradientObserver,
     GuardedObserver,
     MixingObserver,
     NormObserver,
     Observer,
+    OrthogonalityObserver,
     PartitionObserver,
+    ReplayObserver,
     RoutingObserver,
     StreamObserver,
     SwigluObserver,
+    TearObserver,
     TrustObserver,
     UpdateObserver,
 )
+from foreshock.probe.observers.orthogonality import muon_matrices
 from foreshock.probe.plan import Plan
 from foreshock.probe.rows import Row
 from foreshock.wire import Cadence
@@ -84,6 +89,10 @@ class Instruments:
             update = UpdateObserver(model.parameters(), optimizer, faults)
             self.trust = TrustObserver(update, self._gradient)
             self._observers += [update, self.trust]
+            if muon_matrices(optimizer):
+                self._observers.append(OrthogonalityObserver(optimizer, faults))
+        self.replay = next((one for one in self._observers if isinstance(one, ReplayObserver)), None)
+        self.domains = next((one for one in self._observers if isinstance(one, DomainObserver)), None)
         self._observers += [GuardedObserver(observer, faults) for observer in observers]
         every: dict[Cadence, int] = {"composite": composite_every, "slow": SLOW_EVERY, "rare": RARE_EVERY}
         self.clock = Clock(dict.fromkeys(every, 1) if deep else every)
@@ -208,7 +217,9 @@ def observers_of(findings: Findings, *, num_sampled_tokens: int, faults: Faults)
     if findings.gated:
         observers.append(SwigluObserver(findings.gated, faults=faults))
     if findings.routers:
-        observers.append(
-            RoutingObserver(findings.routers, num_sampled_tokens=num_sampled_tokens, faults=faults)
-        )
+        observers.append(DomainObserver(findings.routers, faults=faults))
+        observers += [
+            kind(findings.routers, num_sampled_tokens=num_sampled_tokens, faults=faults)
+            for kind in (RoutingObserver, ReplayObserver, TearObserver)
+        ]
     return observers

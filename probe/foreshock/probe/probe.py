@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from foreshock.probe.delivery import Delivery
+from foreshock.probe.domain_losses import DomainLosses
 from foreshock.probe.errors import StopTraining
 from foreshock.probe.faults import Faults
 from foreshock.probe.frames import Facts, Happening, LogFrame, NewAttempt, NewPlan, SheetFrame, StepFrame
@@ -45,6 +46,7 @@ class Probe:
         self._step = -1
         self._logged: dict[str, Any] = {}
         self._logged_step = -1
+        self._domains = DomainLosses()
         self._seen_config: dict[str, int | float] = {}
         self._closed_at = time.perf_counter()
         self._own_before = 0.0
@@ -143,6 +145,41 @@ class Probe:
             self._instruments.trust.measure(loss, again)
         except Exception as error:
             self.faults.count("probe.trust", error)
+
+    def replay(self, forward: Callable[[], object]) -> None:
+        """Measures how far routing has moved on a batch that stays the same, every 50 steps.
+
+        Call it after the optimizer's step and before `step`, with a function that runs the model on that
+        batch: `probe.replay(lambda: model(fixed_tokens))`. It is called under `no_grad`, and only when it
+        is due; what it costs and draws (dropout) is the script's. For `router_staleness_replayed` and
+        `router_counterfactual`; of no use to a model without routers.
+        """
+        if not self._is_here():
+            return
+        try:
+            if self._instruments.replay is not None:
+                self._instruments.replay.replay(forward)
+        except Exception as error:
+            self.faults.count("probe.replay", error)
+
+    def domains(self, windows: Sequence[str], losses: Tensor | None = None) -> None:
+        """Says of which domain of the data each window of a batch is: `domains(["code", "prose"])`.
+
+        Call it before each forward pass, for `router_domain_distance`; and, or, with the windows' losses
+        [B] after it, for a series `domain_loss/NAME` each. Tensors are never waited for.
+        """
+        if not self._is_here():
+            return
+        try:
+            names = [str(name) for name in windows]
+            domain_B = self._domains.numbers(names)
+            if self._instruments.domains is not None:
+                self._instruments.domains.take(domain_B, len(self._domains))
+            if losses is not None:
+                with torch.no_grad():
+                    self.log(self._domains.of(domain_B, names, losses))
+        except Exception as error:
+            self.faults.count("probe.domains", error)
 
     def note(self, kind: str, **detail: str | int | float | bool | None) -> None:
         """Records an event at the current step, `note("schedule", what="batch size doubled")` say."""

@@ -60,6 +60,11 @@ class MoE(nn.Module):
         """Has the router decide for x, which `router.last` then tells, and asks no expert."""
         self.router(self.norm(x_BSC), indices_BSK)
 
+    def recombined(self, normed_RC: Tensor, indices_RK: Tensor) -> Tensor:
+        """What the routed experts make of these normed rows under these choices; leaves no trace."""
+        weights_RK = self.router.weights(self.router.affinities(normed_RC), indices_RK)
+        return self._dispatch(normed_RC.unsqueeze(0), indices_RK.unsqueeze(0), weights_RK.unsqueeze(0))[0]
+
     def take_penalty(self) -> Tensor | None:
         """The balance loss of the last forward pass, once; None where there is none to pay."""
         penalty, self._penalty = self._penalty, None

@@ -75,15 +75,23 @@ class Router(nn.Module):
 
     def forward(self, x_BSC: Tensor, indices_BSK: Tensor | None = None) -> Routing:
         """Returns the routing of x; `indices_BSK` are taken as the choice where they are given."""
-        affinities_BSE = affinity(F.linear(x_BSC, self.weight))
+        affinities_BSE = self.affinities(x_BSC)
         scores_BSE = affinities_BSE.detach() + self.get_buffer("bias")
         if indices_BSK is None:
             indices_BSK = scores_BSE.topk(self.top_k, dim=-1).indices
-        chosen_BSK = affinities_BSE.gather(-1, indices_BSK)
-        weights_BSK = self.scaling * chosen_BSK / (chosen_BSK.sum(-1, keepdim=True) + _EPSILON)
+        weights_BSK = self.weights(affinities_BSE, indices_BSK)
         routing = Routing(affinities_BSE, indices_BSK, weights_BSK, self._margin(scores_BSE, indices_BSK))
         self.last = routing.detached()
         return routing
+
+    def affinities(self, x: Tensor) -> Tensor:
+        """Of every token [.., C] with every expert, [.., E]."""
+        return affinity(F.linear(x, self.weight))
+
+    def weights(self, affinities: Tensor, indices: Tensor) -> Tensor:
+        """What each of the chosen counts for, [.., K]."""
+        chosen = affinities.gather(-1, indices)
+        return self.scaling * chosen / (chosen.sum(-1, keepdim=True) + _EPSILON)
 
     def count(self) -> None:
         """Adds the last routing to the loads."""

@@ -43,6 +43,9 @@ class Probe(Protocol):
     def log(self, values: Mapping[str, Any], *, step: int | None = None) -> None:
         """Records further series."""
 
+    def domains(self, windows: Sequence[str]) -> None:
+        """Takes the domain of each window of the next forward pass."""
+
     def note(self, kind: str, **detail: str | int | float | bool | None) -> None:
         """Records an event."""
 
@@ -101,7 +104,8 @@ class Trainer:
         objective = Objective(self.model, z_loss=config.z_loss)
         # With one stream nothing but the gates would use the gates
         self._objective = self.world.wrap(objective, leaves_unused=config.model.frozen_gates)
-        self._domain_losses = DomainLosses([domain.name for domain in domains])
+        self._domain_names = [domain.name for domain in domains]
+        self._domain_losses = DomainLosses(self._domain_names)
         self._schedule = config.learning_rate_schedule
         self._meter = GainMeter(self.model) if measures_gain else None
         self._keeping, self._origin = keeping or _short_memory(config), Origin.of(config, domains)
@@ -233,6 +237,7 @@ class Trainer:
         for number in range(num_micro):
             part = batch.part(number, num_micro)
             is_last = number == num_micro - 1
+            self._name_domains(part)
             with self.world.synchronised(self._objective, is_last):
                 losses = self._objective(part.inputs_BS, part.targets_BS, part.plan)
                 # A power of two by default, so that the scale costs no digits
@@ -246,6 +251,11 @@ class Trainer:
         loss = cross_entropy[0] if num_micro == 1 else torch.stack(cross_entropy).mean()
         loss = self.world.total(loss) / self.world.size
         return loss, self._domain_losses.of(torch.cat(windows), batch.domain_B, self.world)
+
+    def _name_domains(self, part: Batch) -> None:
+        """Tells the probe which domain each window of the next forward pass is of."""
+        if self.probe and len(self._domain_names) > 1:
+            self.probe.domains([self._domain_names[number] for number in part.domain_B.tolist()])
 
     def _tell(self, probe: Probe, loss: Tensor, domain_losses: Mapping[str, float]) -> None:
         probe.step(loss=loss, step=self.step)

@@ -89,9 +89,68 @@ def test_they_are_observed(bench: Bench, kind: str) -> None:
         with torch.no_grad():
             module.weight.add_(0.3 * torch.randn_like(module.weight) * (number == 0))
     found = bench.read()
-    assert not faults.counts and len(found) == 7
+    assert not faults.counts and len(found) == 8
     assert 0 < found["router_staleness_weighted[0]"] < 1 and 0 < found["router_staleness[0]"] < 1
-    assert found["router_margin_p01[0]"] >= 0
+    assert found["router_margin_p01[0]"] >= 0 and found["router_staleness_applied[0]"] == 0.0
+
+
+def mixture(kind: str) -> nn.Module:
+    """The whole mixture of experts, with random weights everywhere."""
+    torch.manual_seed(0)
+    small: dict[str, Any] = {"hidden_size": 16, "num_experts_per_tok": 3, "intermediate_size": 24}
+    made: nn.Module
+    if kind == "mixtral":
+        from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
+
+        made = MixtralSparseMoeBlock(MixtralConfig(**small, num_local_experts=8))
+    elif kind == "qwen3_moe":
+        from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeConfig, Qwen3MoeSparseMoeBlock
+
+        made = Qwen3MoeSparseMoeBlock(
+            Qwen3MoeConfig(**small, num_experts=8, moe_intermediate_size=24, norm_topk_prob=False)
+        )
+    elif kind == "gpt_oss":
+        from transformers.models.gpt_oss.modeling_gpt_oss import GptOssConfig, GptOssMLP
+
+        made = GptOssMLP(GptOssConfig(**small, num_local_experts=8))
+    elif kind == "deepseek_v3":
+        from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Config, DeepseekV3MoE
+
+        made = DeepseekV3MoE(
+            DeepseekV3Config(**small, moe_intermediate_size=24, n_routed_experts=8, n_group=1, topk_group=1)
+        )
+    else:
+        from transformers.models.deepseek_v4.modeling_deepseek_v4 import (
+            DeepseekV4Config,
+            DeepseekV4SparseMoeBlock,
+        )
+
+        config = DeepseekV4Config(**small, num_local_experts=8, moe_intermediate_size=24)
+        made = DeepseekV4SparseMoeBlock(config, config.mlp_layer_types.index("moe"))
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return made.train()
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "gpt_oss", "deepseek_v3", "deepseek_v4"])
+def test_their_experts_say_what_other_choices_would_give(kind: str) -> None:
+    block = mixture(kind)
+    (point,) = find_routers(block)
+    assert point.block is block
+    x = torch.randn(2, 7, 16)
+    asked: list[tuple[torch.Tensor, Any]] = []
+    hook = block.experts.register_forward_hook(lambda module, args, output: asked.append((args, output)))
+    with torch.no_grad():
+        block(x)
+    hook.remove()
+    ((tokens, indices, _), output) = asked[0]
+    with torch.no_grad():
+        found = point.outputs(tokens, indices)
+        assert torch.allclose(found, output, rtol=1e-4, atol=1e-5)
+        # And under other choices, with weights that follow the model's own rule
+        rolled = (indices + 1) % 8
+        other = point.outputs(tokens, rolled)
+    assert other.shape == found.shape and not torch.allclose(other, found, rtol=1e-2)
 
 
 def test_a_table_of_deepseek_v4_has_loads_only(bench: Bench) -> None:

@@ -8,13 +8,15 @@ Legend: T tokens, E experts, K chosen experts, C width.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreshock.probe.observers.routing import RoutingPoint
+
+Recombine: TypeAlias = Callable[..., Tensor]
 
 _CORRECTION = "e_score_correction_bias"
 
@@ -24,10 +26,12 @@ class DeclaredRouter:
     """A router that says so: `is_expert_router`, `weight` [E, C], `bias` [E], `affinity(logits)`.
 
     Its forward returns (affinities [.., E], indices [.., K], ..); the largest affinity + bias are chosen.
+    What holds it is its mixture of experts; one with `recombined(x, indices)` can be asked what would be.
     """
 
     name: str
     module: nn.Module
+    block: nn.Module | None
     how = "says so (is_expert_router); the largest affinity + bias are chosen"
 
     def indices(self, args: tuple[Any, ...], output: Any) -> Tensor:
@@ -47,6 +51,11 @@ class DeclaredRouter:
         scores_TE: Tensor = self.module.affinity(tokens_TC @ weight_EC.T) + bias_E  # type: ignore[operator]
         return scores_TE
 
+    def outputs(self, tokens_TC: Tensor, indices_TK: Tensor) -> Tensor | None:
+        """What the block's `recombined` says."""
+        recombined: Recombine | None = getattr(self.block, "recombined", None)
+        return None if recombined is None else recombined(tokens_TC, indices_TK)
+
 
 @dataclass(frozen=True, slots=True)
 class TransformersRouter:
@@ -54,6 +63,7 @@ class TransformersRouter:
 
     name: str
     module: nn.Module
+    block: nn.Module | None
     how = "a router of transformers: weight [E, C], indices third of what it returns"
 
     def indices(self, args: tuple[Any, ...], output: Any) -> Tensor:
@@ -70,13 +80,32 @@ class TransformersRouter:
         """What the forward pass compares; of a fixed table there is nothing to compare."""
         if hasattr(self.module, "tid2eid"):
             return None
+        affinity_TE = self._affinity(tokens_TC, state)
+        if not hasattr(self.module, _CORRECTION):
+            return affinity_TE
+        return self._within_groups(affinity_TE + state[-1].float())
+
+    def _affinity(self, tokens_TC: Tensor, state: tuple[Tensor, ...]) -> Tensor:
+        """What the experts' weights follow from, [T, E]."""
         weight_EC, *biases = (part.float() for part in state)
         logits_TE = F.linear(tokens_TC.float(), weight_EC)
         if not hasattr(self.module, _CORRECTION):
             return (logits_TE + biases[0] if biases else logits_TE).softmax(-1)
         # DeepSeek-V4 says by what it scores, V3 scores by a sigmoid
         score: Callable[[Tensor], Tensor] = getattr(self.module, "score_fn", torch.sigmoid)
-        return self._within_groups(score(logits_TE) + biases[-1])
+        return score(logits_TE)
+
+    def outputs(self, tokens_TC: Tensor, indices_TK: Tensor) -> Tensor | None:
+        """The experts' module called with other indices, and the weights that would go with them."""
+        experts: Recombine | None = getattr(self.block, "experts", None)
+        if experts is None:
+            return None
+        affinity_TE = self._affinity(tokens_TC, tuple(part.detach() for part in self.state()))
+        weights_TK = affinity_TE.gather(-1, indices_TK)
+        if getattr(self.module, "norm_topk_prob", True):
+            weights_TK = weights_TK / weights_TK.sum(-1, keepdim=True)
+        scaling = getattr(self.module, "routed_scaling_factor", None) or 1.0
+        return experts(tokens_TC, indices_TK, (weights_TK * scaling).to(tokens_TC.dtype))
 
     def _within_groups(self, scores_TE: Tensor) -> Tensor:
         """DeepSeek-V3's: only the best groups take part, by the sum of their two best scores."""
@@ -94,11 +123,13 @@ class TransformersRouter:
 def find_routers(model: nn.Module) -> list[RoutingPoint]:
     """Every router that is known, in the model's order."""
     points: list[RoutingPoint] = []
-    for name, module in model.named_modules():
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
+        block = modules[name.rpartition(".")[0]] if name else None
         if getattr(module, "is_expert_router", False):
-            points.append(DeclaredRouter(name, module))
+            points.append(DeclaredRouter(name, module, block))
         elif _is_of_transformers(module):
-            points.append(TransformersRouter(name, module))
+            points.append(TransformersRouter(name, module, block))
     return points
 
 

@@ -79,7 +79,9 @@ class AttentionObserver:
             self._faults.count("observing attention", error)
 
     def _enter(self, layer: int, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling() or not (self._clock.is_due["slow"] and module.training):
+        if torch.compiler.is_compiling() or not (module.training and torch.is_grad_enabled()):
+            return
+        if not self._clock.is_due["slow"]:
             return
         with _lock:
             _inside.setdefault(threading.get_ident(), []).append((self, layer, module))

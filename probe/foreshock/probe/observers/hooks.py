@@ -29,6 +29,8 @@ _numbers: Final = count()
 class ForwardHooks:
     """After every forward of each module that trains: `measure(place, pick(place, module, args, output))`.
 
+    A pass without gradients, or of a module that is not in training, is left out unless `of_any_pass`.
+
     `place` is the module's number among `modules`, of which None are passed over. `pick` chooses tensors, or
     None for nothing to measure, and must be traceable; `measure` is called while the sheet `cadence` is due,
     runs under `no_grad` and at the sheet's cost, and what it raises is counted as `told`. `beside` is any
@@ -46,7 +48,9 @@ class ForwardHooks:
         beside: Tensor,
         faults: Faults,
         told: str,
+        of_any_pass: bool = False,
     ) -> None:
+        self._of_any_pass = of_any_pass
         self._pick, self._measure = pick, measure
         self._clock, self._cadence = clock, cadence
         self._faults, self._told = faults, told
@@ -69,7 +73,7 @@ class ForwardHooks:
 
     def called(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """What each hook does."""
-        if not module.training:
+        if not (self._of_any_pass or (module.training and torch.is_grad_enabled())):
             return
         if torch.compiler.is_compiling():
             try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.choices import choice, flips, margin, sampled, weighed
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample
 from foreshock.probe.observers.observer import Columns, Places
@@ -25,6 +26,7 @@ SERIES: Final = (
     "router_similarity",
     "router_staleness",
     "router_staleness_weighted",
+    "router_staleness_applied",
 )
 # What the weights of an earlier reading may take on the device, over all layers
 MAX_KEPT_BYTES: Final = 8 * 2**20
@@ -42,6 +44,10 @@ class RoutingPoint(Protocol):
         """What is hooked."""
 
     @property
+    def block(self) -> nn.Module | None:
+        """The mixture of experts that it routes for, x [.., C] to [.., C]; None where it is not known."""
+
+    @property
     def how(self) -> str:
         """In words, what it is known by."""
 
@@ -53,6 +59,12 @@ class RoutingPoint(Protocol):
 
     def scores(self, tokens_KC: Tensor, state: tuple[Tensor, ...]) -> Tensor | None:
         """The scores [K, E] whose largest are chosen, by such a state; None where none are compared."""
+
+    def outputs(self, tokens_KC: Tensor, indices_KT: Tensor) -> Tensor | None:
+        """What the routed experts make of tokens that are sent to these, [K, C], leaving no trace.
+
+        None where the experts cannot be asked.
+        """
 
 
 class RoutingObserver:
@@ -116,20 +128,22 @@ class RoutingObserver:
         column[:3].copy_(_loads(indices, num_experts))
         state = tuple(part.detach() for part in point.state())
         column[4].copy_(_similarity(state[0].float()))
-        tokens_KC = self._tokens.of(x) if x.dim() >= 3 else x[:: -(-len(x) // self._tokens.num_tokens)]
+        tokens_KC = sampled(self._tokens, x, x)
         scores_KE = point.scores(tokens_KC, state)
         if scores_KE is None:
             return
         top_k = indices.shape[-1]
-        margin_K = _margin(scores_KE, top_k)
+        margin_K, chosen_KT = margin(scores_KE, top_k), choice(scores_KE, top_k)
         column[3].copy_(margin_K.kthvalue(max(1, len(margin_K) // 100)).values)
+        column[7].copy_(flips(sampled(self._tokens, x, indices), chosen_KT, scores_KE).mean())
         if self._was_compared[place]:
             return  # a recomputed forward, whose weights are those that were kept a moment ago
         kept = self._kept[place]
         if kept is not None:
             old_KE = point.scores(tokens_KC, kept)
             assert old_KE is not None, "a router that has scores now has them by older weights"
-            column[5:].copy_(_staleness(scores_KE, old_KE, margin_K, top_k))
+            stale_K = flips(chosen_KT, choice(old_KE, top_k), scores_KE, old_KE)
+            column[5:7].copy_(weighed(stale_K, margin_K))
         # Here, where they are whole: between the steps FSDP keeps them in parts
         if self._keeps[place]:
             self._keep(place, state)
@@ -154,24 +168,3 @@ def _similarity(weight_EC: Tensor) -> Tensor:
     unit_EC = torch.nn.functional.normalize(weight_EC, dim=-1)
     total = unit_EC.sum(0).square().sum()
     return (total - unit_EC.square().sum()) / (num_experts * (num_experts - 1))
-
-
-def _margin(scores_KE: Tensor, top_k: int) -> Tensor:
-    """How far the last chosen lies above the best of the others, [K]; inf where all are chosen."""
-    if top_k >= scores_KE.shape[-1]:
-        return scores_KE.new_full((len(scores_KE),), torch.inf)
-    best_KT = scores_KE.topk(top_k + 1, dim=-1).values
-    return best_KT[:, -2] - best_KT[:, -1]
-
-
-def _staleness(scores_KE: Tensor, old_KE: Tensor, margin_K: Tensor, top_k: int) -> Tensor:
-    """Share of choices that differ, mean over tokens and weighted by the margin of now, [2]."""
-    chosen_KE = torch.zeros_like(scores_KE).scatter_(-1, scores_KE.topk(top_k, dim=-1).indices, 1.0)
-    agreed_K = chosen_KE.gather(-1, old_KE.topk(top_k, dim=-1).indices).sum(-1)
-    # NaN scores choose something, but nobody can say what they would have chosen; -inf is out of the choice
-    is_known_K = ~(scores_KE.isnan().any(-1) | old_KE.isnan().any(-1))
-    stale_K = (1 - agreed_K / top_k).where(is_known_K, torch.nan)
-    # Where nothing else could be chosen the margin is without bound, and weighs like any sure choice
-    weight_K = torch.where(margin_K == torch.inf, 1.0, margin_K)
-    weighted = (stale_K * weight_K).sum() / weight_K.sum().clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.stack((stale_K.mean(), weighted))

@@ -6,7 +6,6 @@ Legend: B batch, S tokens, C width.
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock

@@ -90,7 +90,7 @@ def _num_values(entry: tuple[Tensor, int]) -> int:
 
 
 def together(values_LVS: Tensor, means: tuple[slice, ...]) -> Tensor:
-    """The passes of a step as one, [L, S]: the columns `means` are averaged, of the others the largest counts."""
+    """The passes of a step as one, [L, S]: `means` are averaged, of other columns the largest counts."""
     if values_LVS.shape[1] == 1:
         return values_LVS[:, 0]
     joined_LS = values_LVS.amax(1)

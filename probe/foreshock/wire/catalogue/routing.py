@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from foreshock.wire.signal import Band, Reduction, Signal
+from foreshock.wire.signal import Band, Cadence, Reduction, Signal
 
 V4: Final = "arXiv:2606.19348"
 
@@ -16,6 +16,7 @@ def _routing(
     source: str = V4,
     healthy: Band | None = None,
     across_ranks: Reduction = "max",
+    cadence: Cadence = "slow",
 ) -> Signal:
     return Signal(
         name,
@@ -25,7 +26,7 @@ def _routing(
         source,
         per_layer=True,
         across_ranks=across_ranks,
-        cadence="slow",
+        cadence=cadence,
         healthy=healthy,
     )
 
@@ -82,5 +83,50 @@ ROUTING: Final = (
         "sum_t m_t (1 - |..| / K) / sum_t m_t",
         unit="ratio",
         healthy=Band(0.0, 0.1),
+    ),
+    _routing(
+        "router_staleness_applied",
+        "Share of the choices in force that the router's weights of now would make otherwise: what "
+        "anticipatory routing takes from the past; 0 without it",
+        "mean_t 1 - |chosen and TopK(W_t x)| / K",
+        unit="ratio",
+        healthy=Band(0.0, 0.3),
+    ),
+    _routing(
+        "router_domain_distance",
+        "How differently the domains of the data are routed: 0 alike, 1 by experts of their own",
+        "Jensen-Shannon divergence of the domains' loads / log of their number",
+        unit="ratio",
+    ),
+    _routing(
+        "router_staleness_replayed",
+        "Share of choices on a batch that stays the same that differ from those of the last replay",
+        "mean_t 1 - |TopK_t and TopK_(t-k)| / K, on probe.replay's batch",
+        unit="ratio",
+        cadence="rare",
+        healthy=Band(0.0, 0.3),
+    ),
+    _routing(
+        "router_staleness_replayed_weighted",
+        "The same, each token weighted by its margin",
+        "sum_t m_t (1 - |..| / K) / sum_t m_t",
+        unit="ratio",
+        cadence="rare",
+        healthy=Band(0.0, 0.1),
+    ),
+    _routing(
+        "router_counterfactual",
+        "How different the experts' output would be under the choices of the last replay",
+        "mean_t |y(TopK_t) - y(TopK_(t-k))| / |y(TopK_t)|, on probe.replay's batch",
+        unit="ratio",
+        cadence="rare",
+    ),
+    _routing(
+        "router_tear",
+        "How much farther apart near tokens come out where their experts differ than where they agree",
+        "median log J (routes differ) - median log J (routes agree), J = |y_a - y_b| / |x_a - x_b|",
+        unit="nat",
+        source="-",
+        cadence="rare",
     ),
 )

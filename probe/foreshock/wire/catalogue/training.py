@@ -72,6 +72,17 @@ TRAINING: Final = (
         log_scale=True,
     ),
     Signal(
+        "muon_orthogonality",
+        "How far Muon's updates are from orthogonal, over rows of some of its matrices",
+        "|U U' - I|_F / sqrt k, U the update over its rows' mean length",
+        "1",
+        "arXiv:2502.16982",
+        reductions=("mean", "max"),
+        cadence="slow",
+        healthy=Band(0.0, 0.5),
+        log_scale=True,
+    ),
+    Signal(
         "trust_ratio",
         "How far the loss came down by the update, beside what the gradient promised; below 0 it went up",
         "(L(theta_t) - L(theta_(t+1))) / (-g.(theta_(t+1) - theta_t))",
