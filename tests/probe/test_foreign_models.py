@@ -80,9 +80,9 @@ def deepseek_v4() -> nn.Module:
     ("make", "further"),
     [
         (llama, {"max_attention_logit", "swiglu_headroom"}),
-        (mixtral, {"max_attention_logit", *OF_EXPERTS}),
+        (mixtral, {"max_attention_logit", "swiglu_headroom", *OF_EXPERTS}),
         (deepseek_v3, {"max_attention_logit", "swiglu_headroom", *OF_EXPERTS}),
-        (deepseek_v4, {"swiglu_headroom", *OF_MIXING, *OF_EXPERTS}),
+        (deepseek_v4, {"max_attention_logit", "swiglu_headroom", *OF_MIXING, *OF_EXPERTS}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -107,10 +107,10 @@ def _gated(model: nn.Module) -> tuple[GatedUnit, ...]:
     layers: dict[str, int] = {}
     units = []
     for name, module in model.named_modules():
-        parts = _gated_parts(module)
-        if parts:
+        parts, activation = _gated_parts(module), _activation_of_experts(module)
+        if parts or activation:
             layer = layers.setdefault(_layer_name(name), len(layers))
-            units.append(GatedUnit(name, layer, parts, _clamp(module)))
+            units.append(GatedUnit(name, layer, parts or activation, _clamp(module), bool(activation)))
     return tuple(units)
 
 
@@ -127,11 +127,19 @@ def _gated_parts(module: nn.Module) -> tuple[nn.Module, ...]:
     return ()
 
 
+def _activation_of_experts(module: nn.Module) -> tuple[nn.Module, ...]:
+    """The activation of HF's experts, whose projections are one tensor: only it is called for each of them."""
+    weight, activation = getattr(module, "gate_up_proj", None), getattr(module, "act_fn", None)
+    is_stack = isinstance(weight, nn.Parameter) and weight.dim() == 3
+    return (activation,) if is_stack and isinstance(activation, nn.Module) else ()
+
+
 def _layer_name(name: str) -> str:
     """The sub-layer that a unit belongs to: experts and shared experts carry the name of what holds them."""
+    name += "."
     for part in (".experts.", ".shared"):
         name = name.partition(part)[0]
-    return name
+    return name.rstrip(".")
 
 
 def _clamp(module: nn.Module) -> float | None:

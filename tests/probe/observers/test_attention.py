@@ -1,6 +1,7 @@
 """The largest attention logit against matrices multiplied in full, in float64."""
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreshock.probe.faults import Faults
+from foreshock.probe.findings import look_at
 from foreshock.probe.observers import AttentionObserver
 
 from .conftest import Bench
 
 ORIGINAL = F.scaled_dot_product_attention
+ORIGINAL_SOFTMAX = torch.softmax
 
 
 class GivenAttention(nn.Module):
@@ -125,3 +128,129 @@ def test_two_watch_one_module_and_nobody_watches_what_is_not_due(bench: Bench) -
     before = second.read()
     module()
     assert second.read() == before and not faults.counts
+
+
+class OwnAttention(nn.Module):
+    """Multiplies by itself, as hand-written attention does."""
+
+    def __init__(self, query: Tensor, key: Tensor, kind: str) -> None:
+        super().__init__()
+        self.query, self.key, self.kind = query, key, kind
+
+    def forward(self) -> Tensor:
+        scores = self.query @ self.key.mT * self.query.shape[-1] ** -0.5
+        scores = scores.masked_fill(~torch.ones(24, 24).tril().bool(), -math.inf)
+        # A gate over another axis is no attention
+        torch.softmax(100 * scores.nan_to_num(neginf=0.0), dim=1)
+        match self.kind:
+            case "function":
+                return F.softmax(scores, dim=-1, dtype=torch.float32)
+            case "torch":
+                return torch.softmax(scores, 3)
+            case "method":
+                return scores.softmax(dim=-1)
+            case _:
+                return (scores - scores.amax(-1, keepdim=True)).softmax(-1)
+
+
+@pytest.mark.parametrize("kind", ["function", "torch", "method"])
+def test_attention_that_multiplies_by_itself_is_seen_at_its_softmax(bench: Bench, kind: str) -> None:
+    query, key = heads(seed=1), heads(seed=2)
+    wanted = logits(query, key).masked_fill(~torch.ones(24, 24).tril().bool(), -math.inf).max()
+    module = OwnAttention(query, key, kind)
+    plain = module()
+    assert observed(bench, module) == {"max_attention_logit[0]": pytest.approx(float(wanted), rel=1e-5)}
+    assert torch.equal(module(), plain)
+    assert "softmax" not in vars(Tensor) and torch.softmax is ORIGINAL_SOFTMAX
+
+
+def test_logits_whose_largest_was_taken_off_say_nothing(bench: Bench) -> None:
+    assert observed(bench, OwnAttention(heads(seed=1), heads(seed=2), "shifted")) == {}
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "deepseek_v3", "deepseek_v4", "gpt_oss"])
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_attention_of_transformers_is_seen_whichever_way_it_is_computed(
+    bench: Bench, kind: str, implementation: str
+) -> None:
+    if implementation == "sdpa" and kind in ("gpt_oss", "deepseek_v4"):
+        pytest.skip("its sinks have no such form")
+    model = foreign_model(kind, implementation)
+    modules = [module for _, module in look_at(model).attention]
+    tokens = torch.randint(0, 64, (2, 24), generator=torch.Generator().manual_seed(0))
+    told: list[tuple[Tensor, Tensor, float]] = []
+    file = sys.modules[type(modules[0]).__module__]
+    if implementation == "eager":
+        # What the model itself multiplies, over the same queries
+        original = file.eager_attention_forward
+
+        def eager(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **options: Any) -> Any:
+            told.append((query.detach(), key.detach(), options["scaling"]))
+            return original(module, query, key, *args, **options)
+
+        file.eager_attention_forward = eager
+    faults = Faults()
+    observer = bench.start(AttentionObserver(modules, faults=faults))
+    try:
+        model(tokens)
+    finally:
+        observer.close()
+        if implementation == "eager":
+            assert file.eager_attention_forward is eager
+            file.eager_attention_forward = original
+    found = bench.read()
+    assert not faults.counts and len(found) == len(modules)
+    for layer, (query, key, scale) in enumerate(told):
+        full = logits(query, key.repeat_interleave(query.shape[1] // key.shape[1], 1), scale)
+        # Causal, and in V4 keys that are compressed lie behind the tokens' own
+        allowed = torch.ones(24, 24).tril().bool()
+        wanted = full[..., :24].masked_fill(~allowed, -math.inf).max()
+        if kind != "deepseek_v4":
+            assert found[f"max_attention_logit[{layer}]"] == pytest.approx(float(wanted), rel=1e-4)
+        else:
+            assert found[f"max_attention_logit[{layer}]"] >= float(wanted) - 1e-4
+
+
+def foreign_model(kind: str, implementation: str) -> nn.Module:
+    """A tiny model of transformers, with weights large enough for logits to differ."""
+    import transformers
+
+    torch.manual_seed(0)
+    small: dict[str, Any] = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 4,
+        "attn_implementation": implementation,
+    }
+    match kind:
+        case "mixtral":
+            config = transformers.MixtralConfig(**small)
+        case "gpt_oss":
+            config = transformers.GptOssConfig(**small, head_dim=8)
+        case "deepseek_v3":
+            config = transformers.DeepseekV3Config(
+                **small | {"num_key_value_heads": 4},
+                n_routed_experts=4,
+                n_group=1,
+                topk_group=1,
+                moe_intermediate_size=16,
+                q_lora_rank=16,
+                kv_lora_rank=8,
+                qk_rope_head_dim=8,
+                qk_nope_head_dim=8,
+                v_head_dim=8,
+            )
+        case _:
+            config = transformers.DeepseekV4Config(
+                **small | {"num_key_value_heads": 1}, hc_mult=2, moe_intermediate_size=16
+            )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    model.train()
+    return model

@@ -113,3 +113,35 @@ def test_swiglus_are_known_by_their_projections() -> None:
         ("3.shared_experts", 3, 2, None),
     ]
     assert found[1].parts == (model[1].w1, model[1].w3)
+
+
+class FusedExperts(nn.Module):
+    """Experts in the form of HF transformers: their projections are one tensor, the activation is a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.gate_up_proj = nn.Parameter(torch.randn(3, 2 * 8, 4))
+        self.act_fn, self.limit = nn.SiLU(), 2.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gates = []
+        for weight in self.gate_up_proj:
+            gate, linear = (x @ weight.T).chunk(2, -1)
+            gates.append(self.act_fn(gate.clamp(max=self.limit)) * linear)
+        return torch.stack(gates)
+
+
+def test_experts_kept_as_one_tensor_are_read_at_their_activation(bench: Bench) -> None:
+    model, faults = nn.ModuleDict({"mlp": nn.ModuleDict({"experts": FusedExperts()})}), Faults(strict=True)
+    ((unit),) = look_at(model).gated
+    assert (unit.name, unit.clamp, unit.is_activation) == ("mlp.experts", 2.0, True)
+    bench.start(SwigluObserver([unit], faults=faults))
+    experts, x = model["mlp"]["experts"], torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    experts(x)
+    gates = [(x @ weight.T).chunk(2, -1)[0].clamp(max=2.0) for weight in experts.gate_up_proj]
+    shares = [float((gate >= 2.0).double().mean()) for gate in gates]
+    assert 0 < max(shares) < 1 and len(set(shares)) == 3
+    # The worst expert speaks for the layer
+    assert bench.read()["swiglu_saturation[0]"] == pytest.approx(max(shares), rel=1e-5)
+    assert bench.read()["swiglu_headroom[0]"] == pytest.approx(0.0, abs=1e-6)

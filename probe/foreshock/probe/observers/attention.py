@@ -1,32 +1,24 @@
-"""The largest attention logit of each layer, where torch computes attention.
-
-`scaled_dot_product_attention` is looked at while a probe's sheet is due, and only inside an attention
-module: what calls it is known then. Attention that multiplies by itself, or in a compiled graph, is not seen.
+"""The largest attention logit of each layer, over a sample of queries.
 
 Legend: B batch, H heads, S queries, Z keys, D head width, Q sampled queries.
 """
 
 import functools
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers import attending
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
-_Attend = Callable[..., Tensor]
 _NUM_QUERIES: Final = 32
-_lock = threading.Lock()
-# Who watches which module that is being called now, by thread; the innermost last
-_inside: dict[int, list[tuple["AttentionObserver", int, nn.Module]]] = {}
 
 
 class AttentionObserver:
@@ -68,9 +60,22 @@ class AttentionObserver:
         scale: float | None,
     ) -> None:
         """Called with what attention is about to be computed from."""
+        self._write(layer, lambda: _largest_logit(query.detach(), key.detach(), mask, is_causal, scale))
+
+    def weighing(self, layer: int, logits: Tensor) -> None:
+        """Called with logits that are about to become weights."""
+        self._write(layer, lambda: self._largest_of(layer, logits.detach()))
+
+    def _largest_of(self, layer: int, logits: Tensor) -> Tensor:
+        """The largest of some queries; what it was, where each query's largest has been taken off before."""
+        largest_Q = logits.index_select(-2, _queries(logits)).float().amax(-1)
+        return torch.where((largest_Q == 0).all(), self._place_L[layer], largest_Q.amax())
+
+    def _write(self, layer: int, measure: Callable[[], Tensor]) -> None:
+        """Keeps the largest that the step has shown of a layer."""
         try:
             with torch.no_grad(), self._clock.charging("slow"):
-                largest = _largest_logit(query.detach(), key.detach(), mask, is_causal, scale)
+                largest = measure()
                 if self._written[layer]:
                     largest = torch.maximum(self._place_L[layer], largest)
                 self._place_L[layer].copy_(largest)
@@ -83,28 +88,24 @@ class AttentionObserver:
             return
         if not self._clock.is_due["slow"]:
             return
-        with _lock:
-            _inside.setdefault(threading.get_ident(), []).append((self, layer, module))
-            _look()
+        attending.enter(self, layer, module)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        with _lock:
-            here = _inside.get(threading.get_ident(), [])
-            here[:] = [entry for entry in here if entry[0] is not self or entry[2] is not module]
-            if not any(_inside.values()):
-                _inside.clear()
-                _look_away()
+        if not torch.compiler.is_compiling():
+            attending.leave(self, module)
+
+
+def _queries(values: Tensor) -> Tensor:
+    """Evenly spaced places along the last axis but one; the last always, which sees every key."""
+    num_queries = values.shape[-2]
+    places_Q = torch.linspace(num_queries - 1, 0, min(_NUM_QUERIES, num_queries), device=values.device)
+    return places_Q.round().long()
 
 
 def _largest_logit(
     query_BHSD: Tensor, key_BHZD: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None
 ) -> Tensor:
-    num_queries, num_keys = query_BHSD.shape[-2], key_BHZD.shape[-2]
-    # The last query sees every key
-    places_Q = torch.linspace(num_queries - 1, 0, min(_NUM_QUERIES, num_queries), device=query_BHSD.device)
-    places_Q = places_Q.round().long()
+    num_keys, places_Q = key_BHZD.shape[-2], _queries(query_BHSD)
     scale = 1 / math.sqrt(query_BHSD.shape[-1]) if scale is None else scale
     query_BHQD = query_BHSD.index_select(-2, places_Q).float().mul_(scale)
     groups = query_BHSD.shape[-3] // key_BHZD.shape[-3] if query_BHSD.dim() > 3 else 1
@@ -122,43 +123,3 @@ def _largest_logit(
         if mask.dtype != torch.bool:
             logits_BHQZ = logits_BHQZ + mask.masked_fill(is_out, 0.0)
     return logits_BHQZ.amax()
-
-
-# Torch's function, and ours in its place while somebody is inside
-_original: _Attend | None = None
-_wrapper: _Attend | None = None
-
-
-def _look() -> None:
-    global _original, _wrapper
-    if _original is None:
-        _original = F.scaled_dot_product_attention
-        _wrapper = F.scaled_dot_product_attention = _telling(_original)
-
-
-def _look_away() -> None:
-    global _original, _wrapper
-    # Whoever has put something else there meanwhile knows what was there before
-    if _original is not None and F.scaled_dot_product_attention is _wrapper:
-        F.scaled_dot_product_attention = _original
-    _original = _wrapper = None
-
-
-def _telling(original: _Attend) -> _Attend:
-    @functools.wraps(original)
-    def attend(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        **options: Any,
-    ) -> Tensor:
-        here = _inside.get(threading.get_ident(), [])
-        for observer, layer, module in here:
-            if module is here[-1][2]:
-                observer.attending(layer, query, key, attn_mask, is_causal, options.get("scale"))
-        return original(query, key, value, attn_mask, dropout_p, is_causal, **options)
-
-    return attend

@@ -5,14 +5,14 @@ Legend: R rows (tokens), H hidden width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
-from foreshock.probe.observers.hooks import ForwardHooks, Tensors, whole_output
+from foreshock.probe.observers.hooks import ForwardHooks, Tensors, first_argument, whole_output
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
@@ -27,13 +27,15 @@ class GatedUnit:
     """One SwiGLU: the modules whose outputs are its inputs, the layer that it counts in, and its clamp.
 
     `parts` are one module that returns gate and linear part side by side [.., 2 H], or two that return one
-    each. Experts of one layer share its number.
+    each; of experts that are kept as one tensor, the activation, which is given the gate and nothing of the
+    linear part. Experts of one layer share its number.
     """
 
     name: str
     layer: int
     parts: tuple[nn.Module, ...]
     clamp: float | None
+    is_activation: bool = False
 
 
 class SwigluObserver:
@@ -56,7 +58,7 @@ class SwigluObserver:
         modules = [unit.parts[number] for unit, number in self._parts]
         self._hooks = ForwardHooks(
             modules,
-            whole_output,
+            self._pick,
             self._measure,
             clock=clock,
             cadence="slow",
@@ -73,6 +75,10 @@ class SwigluObserver:
         """Removes the hooks."""
         self._hooks.close()
 
+    def _pick(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
+        unit, _ = self._parts[place]
+        return (first_argument if unit.is_activation else whole_output)(place, module, args, output)
+
     def _measure(self, place: int, tensors: Tensors) -> None:
         (output,) = tensors
         if output is None or not output.numel():
@@ -80,7 +86,9 @@ class SwigluObserver:
         unit, number = self._parts[place]
         rows_RH = output.reshape(-1, output.shape[-1])
         rows_RH = rows_RH[:: -(-len(rows_RH) // _NUM_ROWS)].float()
-        if len(unit.parts) == 1:
+        if unit.is_activation:
+            inputs = rows_RH
+        elif len(unit.parts) == 1:
             gate_RH, linear_RH = rows_RH.chunk(2, dim=-1)
             inputs = torch.cat((gate_RH, linear_RH.abs()))
         else:
