@@ -128,7 +128,7 @@ def _gated_parts(module: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def _activation_of_experts(module: nn.Module) -> tuple[nn.Module, ...]:
-    """The activation of HF's experts, whose projections are one tensor: only it is called for each of them."""
+    """The activation of HF's experts, whose projections are one tensor: only it is called for each."""
     weight, activation = getattr(module, "gate_up_proj", None), getattr(module, "act_fn", None)
     is_stack = isinstance(weight, nn.Parameter) and weight.dim() == 3
     return (activation,) if is_stack and isinstance(activation, nn.Module) else ()

@@ -116,7 +116,7 @@ def test_swiglus_are_known_by_their_projections() -> None:
 
 
 class FusedExperts(nn.Module):
-    """Experts in the form of HF transformers: their projections are one tensor, the activation is a module."""
+    """Experts in the form of HF transformers: projections in one tensor, the activation a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def test_experts_kept_as_one_tensor_are_read_at_their_activation(bench: Bench) -
     experts(x)
     gates = [(x @ weight.T).chunk(2, -1)[0].clamp(max=2.0) for weight in experts.gate_up_proj]
     shares = [float((gate >= 2.0).double().mean()) for gate in gates]
-    assert 0 < max(shares) < 1 and len(set(shares)) == 3
+    assert 0 < min(shares) < max(shares) < 1
     # The worst expert speaks for the layer
     assert bench.read()["swiglu_saturation[0]"] == pytest.approx(max(shares), rel=1e-5)
     assert bench.read()["swiglu_headroom[0]"] == pytest.approx(0.0, abs=1e-6)
