@@ -118,7 +118,9 @@ def test_a_map_of_layers_with_different_steps_lies_on_one_grid(http: TestClient,
     writer.send(writer.layout("stream_rms[1]", layout_id=1, stream="composite"))
     writer.send(writer.batch(range(4), np.arange(4.0)), writer.batch([0, 3], [5, 6], layout_id=1))
     found = http.get("/api/v1/runs/run-1/map?series=stream_rms").json()
-    assert found["max"] == [[0, 1, 2, 3], [5, "NaN", "NaN", 6]]
+    # What a layer was told of earlier is held, and said to be old
+    assert found["max"] == [[0, 1, 2, 3], [5, 5, 5, 6]]
+    assert found["age"] == [[0, 0, 0, 0], [0, 1, 2, 0]]
 
 
 def test_a_map_of_no_layers_is_unknown(http: TestClient, writer: Writer, problem: Problem) -> None:
@@ -188,3 +190,26 @@ def test_a_spike_is_seen_however_batches_were_cut_and_whatever_the_cache_holds(
         for buckets in (1, 7, 400):
             assert max(series(http, "loss", buckets=buckets)["series"][0]["max"]) == 1e9
     collector.tracks = TrackCache(2**20)
+
+
+def test_a_value_is_held_for_no_longer_than_until_all_layers_are_told_again(
+    http: TestClient, writer: Writer
+) -> None:
+    writer.start("stream_rms[0]")
+    writer.send(writer.layout("stream_rms[1]", layout_id=1, stream="composite"))
+    writer.send(writer.batch(range(14), np.arange(14.0)), writer.batch([1], [5], layout_id=1))
+    found = http.get("/api/v1/runs/run-1/map?series=stream_rms").json()
+    assert found["age"][1] == [-1, *range(10), -1, -1, -1]
+    assert found["max"][1] == ["NaN", *[5] * 10, "NaN", "NaN", "NaN"]
+
+
+def test_the_newest_value_of_a_layer_that_newer_batches_leave_out_is_found(
+    http: TestClient, writer: Writer
+) -> None:
+    writer.start("stream_rms[0]", "stream_rms[1]", "loss")
+    for step in range(13):
+        missing = float(MISSING[0])
+        rows = [[float(step)], [10.0 + step if step in (0, 4) else missing], [missing]]
+        writer.send(writer.batch([step], np.array(rows, np.float32)))
+    latest = http.get("/api/v1/runs/run-1/latest").json()
+    assert (latest["step"], latest["values"]) == (12, {"stream_rms[0]": 12.0, "stream_rms[1]": 14.0})

@@ -60,11 +60,13 @@ class Recording:
         arrays = {
             what: np.full((max(layers) + 1, len(grid)), np.nan) for what in ("minimum", "maximum", "mean")
         }
+        is_told = np.zeros((max(layers) + 1, len(grid)), bool)
         for layer, row in rows.items():
             at = np.searchsorted(grid, row.first_step // width * width)
             for what, array in arrays.items():
                 array[layer, at] = getattr(row, what)
-        return LayerMap(series, width, grid, **arrays)
+            is_told[layer, at] = True
+        return LayerMap.of(series, width, grid, is_told, **arrays)
 
     def _cut(self, name: str, window: Window) -> tuple[IntArray, FloatArray]:
         steps, values = self._columns[name]

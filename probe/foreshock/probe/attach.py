@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -28,6 +28,8 @@ from foreshock.wire import Alert, RunDeclaration
 from foreshock.wire.messages import Constraint
 
 _SHORT_RUN_STEPS = 2000
+
+Layers: TypeAlias = Literal["worst", "all"]
 
 
 def attach(
@@ -53,6 +55,7 @@ def attach(
     mixing: Mapping[str, str] | None = None,
     observers: Sequence[Observer] = (),
     budget: float | None = 1.0,
+    layers: Layers = "worst",
     deep: bool = False,
     strict: bool = False,
     on_alert: Callable[[Alert], None] | None = None,
@@ -67,6 +70,7 @@ def attach(
     `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py); `observers` are of your own.
     `budget` is the share of a step, in percent, that the probe may take of the training thread; readings
     are taken more seldom where it takes more (see budget.py), None keeps the cadences as they are.
+    `layers="all"` tells every layer of a deep model at every reading (see layers.py).
     `deep` records every signal at every step; a critical alert does so for 100 steps. `strict` raises what
     would only be told, for tests.
     `on_alert` is called in the training loop.
@@ -107,6 +111,7 @@ def attach(
         clip_threshold=clip_threshold,
         num_sampled_tokens=settings.num_sampled_tokens,
         budget=_budget(budget),
+        all_layers=_all_layers(layers),
         deep=deep,
         faults=faults,
     )
@@ -164,6 +169,12 @@ def _check(
             f"run {settings.run_id} exists already in {settings.directory}: attach with resume=True to "
             "continue it under the next attempt, or leave run_id out to begin a new run"
         )
+
+
+def _all_layers(layers: str) -> bool:
+    if layers not in get_args(Layers):
+        raise AttachError(f"layers is {layers!r}; allowed are {', '.join(get_args(Layers))}")
+    return layers == "all"
 
 
 def _budget(percent: float | None) -> float | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Final, Literal, TypeAlias
 
-from foreshock.wire import CADENCES, Cadence
+from foreshock.wire import CADENCES, WHOLE_EVERY, Cadence
 
 # Single numbers of every layer cost nothing beside a step; what needs a pass of its own waits
 COMPOSITE_EVERY: Final = 10
@@ -26,6 +26,7 @@ class Clock:
         self.every: dict[Cadence, int] = {"step": 1, **every}
         self._deep_steps = 0
         self.is_due: dict[Cadence, bool] = dict.fromkeys(self.every, True)
+        self.is_whole: dict[Cadence, bool] = dict.fromkeys(self.every, True)
         self.spent: dict[Account, float] = dict.fromkeys((*CADENCES, "always"), 0.0)
 
     @property
@@ -39,6 +40,9 @@ class Clock:
         self._deep_steps = max(0, self._deep_steps - 1)
         for cadence, every in self.every.items():
             self.is_due[cadence] = is_deep or step % every == 0
+            # What is rare is told of all layers always
+            seldom = every if cadence == "rare" else WHOLE_EVERY * every
+            self.is_whole[cadence] = is_deep or step % seldom == 0
 
     def deepen(self, num_steps: int) -> None:
         """Makes every sheet due in each of the next so many steps."""

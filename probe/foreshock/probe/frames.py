@@ -33,6 +33,7 @@ class StepFrame:
     grad_norm: float | None
     clip_threshold: float | None
     stream_dtype_max: float
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class SheetFrame:
     step: int
     time: float
     row: PendingRow
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)

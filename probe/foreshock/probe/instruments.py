@@ -17,6 +17,7 @@ from foreshock.probe.findings import Findings, device_of, look_at
 from foreshock.probe.frames import PendingRow
 from foreshock.probe.observers import (
     AttentionObserver,
+    Columns,
     DomainObserver,
     EmbeddingObserver,
     GradientObserver,
@@ -49,6 +50,7 @@ class Reading:
     skipped: float
     clip_threshold: float | None
     stream_dtype_max: float
+    is_whole: Mapping[Cadence, bool]
 
 
 class Instruments:
@@ -65,6 +67,7 @@ class Instruments:
         clip_threshold: float | None,
         num_sampled_tokens: int,
         deep: bool,
+        all_layers: bool,
         budget: float | None,
         faults: Faults,
     ) -> None:
@@ -98,11 +101,14 @@ class Instruments:
         self.clock = Clock(dict.fromkeys(every, 1) if deep else every)
         self.budget = None if deep or budget is None else Budget(self.clock, budget)
         self._num_spoken = 0
+        self._all_layers = all_layers or deep
         self._open_sheets()
 
     def _open_sheets(self) -> None:
         """Gives every observer its places, and starts it."""
-        self.plan = Plan.of([{"step": ("loss",)}, *(observer.columns for observer in self._observers)])
+        loss: Columns = {"step": ("loss",)}
+        columns = [loss, *(observer.columns for observer in self._observers)]
+        self.plan = Plan.of(columns, all_layers=self._all_layers)
         self._sheets = {cadence: Row(len(names), self._device) for cadence, names in self.plan.sheets.items()}
         self._loss = self._sheets["step"].values[0]
         taken: dict[Cadence, int] = dict.fromkeys(self._sheets, 0) | {"step": 1}
@@ -139,6 +145,7 @@ class Instruments:
                 skipped=float(self._has_optimizer and not gradient.has_stepped),
                 clip_threshold=gradient.threshold if gradient.has_clipped else self._clip_threshold,
                 stream_dtype_max=self._stream_dtype_max(),
+                is_whole=dict(self.clock.is_whole),
             )
         gradient.next_step()
         self.clock.begin(step + 1)

@@ -25,15 +25,17 @@ class Plan:
     """
 
     sheets: Mapping[Cadence, tuple[str, ...]]
+    all_layers: bool
 
     @classmethod
-    def of(cls, columns: Iterable[Columns]) -> "Plan":
-        """The sheets of several observers, one after the other."""
+    def of(cls, columns: Iterable[Columns], *, all_layers: bool) -> "Plan":
+        """The sheets of several observers, one after the other; `all_layers` has deep models told whole."""
         sheets: dict[Cadence, tuple[str, ...]] = {"step": ()}
         for own in columns:
             for cadence, names in own.items():
                 sheets[cadence] = sheets.get(cadence, ()) + names
-        return cls({cadence: names for cadence, names in sheets.items() if names or cadence == "step"})
+        filled = {cadence: names for cadence, names in sheets.items() if names or cadence == "step"}
+        return cls(filled, all_layers)
 
     @property
     def step_columns(self) -> tuple[str, ...]:

@@ -248,7 +248,7 @@ class Probe:
             if row is None:
                 self._queue.num_dropped += 1
             elif cadence != "step":
-                self._queue.put(SheetFrame(cadence, step, now, row))
+                self._queue.put(SheetFrame(cadence, step, now, row, reading.is_whole[cadence]))
         if (row := reading.rows["step"]) is not None:
             self._queue.put(
                 StepFrame(
@@ -263,6 +263,7 @@ class Probe:
                     grad_norm=grad_norm if isinstance(grad_norm, float | int) else None,
                     clip_threshold=reading.clip_threshold,
                     stream_dtype_max=reading.stream_dtype_max,
+                    is_whole=reading.is_whole["step"],
                 )
             )
         self._step, self._closed_at = step, closed_at

@@ -22,10 +22,11 @@ from foreshock.probe.frames import (
     SheetFrame,
     StepFrame,
 )
+from foreshock.probe.layers import LayerSummary
 from foreshock.probe.plan import Plan
 from foreshock.probe.spool import Spool
 from foreshock.probe.streams import Numbering, Stream
-from foreshock.wire import Event, Record, UnknownSignalError, parse_column
+from foreshock.wire import Cadence, Event, Record, UnknownSignalError, parse_column
 
 _MAX_LOG_LAYOUTS: Final = 64
 _MAX_HELD_RECORDS: Final = 4096
@@ -44,10 +45,18 @@ class _Attempt:
 
     def open_streams(self, plan: Plan) -> None:
         """Begins the probe's own streams; what has gathered must have been taken."""
-        self.step = Stream("step", plan.step_columns, self.numbering)
-        self.sheets = {
-            cadence: Stream(cadence, columns, self.numbering) for cadence, columns in plan.slow_sheets.items()
-        }
+        columns: dict[Cadence, tuple[str, ...]] = {"step": plan.step_columns, **plan.slow_sheets}
+        self._summaries = {} if plan.all_layers else {name: LayerSummary(columns[name]) for name in columns}
+        told = {name: self._summaries[name].columns if self._summaries else columns[name] for name in columns}
+        streams = {name: Stream(name, told[name], self.numbering) for name in columns}
+        self.step, self.sheets = streams.pop("step"), streams
+
+    def add(self, name: Cadence, frame: StepFrame | SheetFrame, values: NDArray[np.float32]) -> None:
+        """Takes a reading of one of the probe's own streams."""
+        stream = self.step if name == "step" else self.sheets[name]
+        if self._summaries:
+            values = self._summaries[name].of(values, frame.is_whole)
+        stream.add(frame.step, frame.time, values)
 
     def take_records(self) -> list[Record]:
         """Slow streams first, the step stream last.
@@ -130,9 +139,9 @@ class Writer:
         attempt = self._attempt
         match frame:
             case StepFrame():
-                attempt.step.add(frame.step, frame.time, self._vector.complete(frame))
+                attempt.add("step", frame, self._vector.complete(frame))
             case SheetFrame():
-                attempt.sheets[frame.cadence].add(frame.step, frame.time, frame.row.wait())
+                attempt.add(frame.cadence, frame, frame.row.wait())
             case LogFrame():
                 self._take_log(frame)
             case Happening():

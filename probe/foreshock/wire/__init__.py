@@ -16,7 +16,15 @@ from foreshock.wire.codec import (
     encode_record,
     make_batch,
 )
-from foreshock.wire.columns import Column, catalogue_series, parse_column, per_layer
+from foreshock.wire.columns import (
+    LAYER_QUANTILES,
+    Column,
+    catalogue_series,
+    is_low_worse,
+    parse_column,
+    per_layer,
+    quantile_series,
+)
 from foreshock.wire.errors import (
     MalformedError,
     TooLargeError,
@@ -27,14 +35,16 @@ from foreshock.wire.errors import (
 from foreshock.wire.messages import Alert, AppendAnswer, Problem, RunDeclaration, RunHandle
 from foreshock.wire.missing import MISSING, is_missing
 from foreshock.wire.records import Batch, Event, Layout, Record, Tombstone
-from foreshock.wire.signal import CADENCES, Band, Cadence, Signal
+from foreshock.wire.signal import CADENCES, WHOLE_EVERY, Band, Cadence, Signal
 
 __all__ = [
     "CADENCES",
     "CATALOGUE",
     "CONTENT_TYPE",
+    "LAYER_QUANTILES",
     "MAX_BODY_BYTES",
     "MISSING",
+    "WHOLE_EVERY",
     "WIRE_VERSION",
     "Alert",
     "AppendAnswer",
@@ -65,8 +75,10 @@ __all__ = [
     "decode_record",
     "encode_body",
     "encode_record",
+    "is_low_worse",
     "is_missing",
     "make_batch",
     "parse_column",
     "per_layer",
+    "quantile_series",
 ]

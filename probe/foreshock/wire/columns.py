@@ -12,15 +12,22 @@ from foreshock.wire.signal import Reduction, Signal
 _SERIES_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./:\-]{0,119}")
 _COLUMN: Final = re.compile(r"(?P<series>[^\[\]]+)(?:\[(?P<layer>0|[1-9][0-9]{0,4})\])?")
 
+# Over the layers of a deep model, whose layers are not all told of every step
+LAYER_QUANTILES: Final[Mapping[str, float]] = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A parsed column name. `signal` is None for a user's own series."""
+    """A parsed column name.
+
+    `signal` is None for a user's own series; `quantile`, `p90` say, for one over the layers of a signal.
+    """
 
     series: str
     layer: int | None
     signal: Signal | None
     reduction: Reduction | None
+    quantile: str | None = None
 
 
 _BY_SERIES: Final[Mapping[str, tuple[Signal, Reduction | None]]] = {
@@ -44,6 +51,11 @@ def parse_column(name: str) -> Column:
         )
     layer = None if match["layer"] is None else int(match["layer"])
     signal, reduction = _BY_SERIES.get(match["series"], (None, None))
+    if signal is None and layer is None:
+        series, _, quantile = match["series"].rpartition(".")
+        of_layers, reduction_of_layers = _BY_SERIES.get(series, (None, None))
+        if of_layers is not None and of_layers.per_layer and quantile in LAYER_QUANTILES:
+            return Column(match["series"], None, of_layers, reduction_of_layers, quantile)
     return Column(match["series"], layer, signal, reduction)
 
 
@@ -51,6 +63,17 @@ def catalogue_series() -> Iterator[tuple[str, Signal]]:
     """Every series name of the catalogue with its signal, in the catalogue's order."""
     for series, (signal, _) in _BY_SERIES.items():
         yield series, signal
+
+
+def quantile_series(series: str) -> tuple[str, ...]:
+    """The quantiles over layers of a per-layer series: `stream_rms.p10`, ..."""
+    return tuple(f"{series}.{quantile}" for quantile in LAYER_QUANTILES)
+
+
+def is_low_worse(series: str) -> bool:
+    """Whether a low value of a catalogue series is what to look for: room that is left, the least of many."""
+    signal, _ = _BY_SERIES[series]
+    return "min" in signal.reductions or signal.across_ranks == "min"
 
 
 def per_layer(series: Sequence[str], num_layers: int) -> tuple[str, ...]:

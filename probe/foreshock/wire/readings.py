@@ -5,12 +5,15 @@ extremes of what fell into it, so that a spike of one step is seen at every reso
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock.wire.signal import WHOLE_EVERY
+
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 
@@ -37,7 +40,11 @@ class SeriesBuckets:
 
 @dataclass(frozen=True, slots=True)
 class LayerMap:
-    """One per-layer series over steps: arrays [layers, k], NaN where a layer has no value."""
+    """One per-layer series over steps: arrays [layers, k], NaN where a layer has no value.
+
+    Of a deep model not every reading tells all layers: `age` says how many columns ago a cell's value was
+    told, 0 in its own, and -1 where none is known.
+    """
 
     series: str
     bucket_width: int
@@ -45,6 +52,24 @@ class LayerMap:
     minimum: FloatArray
     maximum: FloatArray
     mean: FloatArray
+    age: IntArray
+
+    @classmethod
+    def of(
+        cls,
+        series: str,
+        bucket_width: int,
+        first_step: IntArray,
+        is_told: BoolArray,
+        **values: FloatArray,
+    ) -> Self:
+        """A map of the values that were told; what was not is held, for as long as all are told again."""
+        columns = np.arange(is_told.shape[1])
+        last = np.maximum.accumulate(np.where(is_told, columns, -1), axis=1)
+        age = np.where((last >= 0) & (columns - last < WHOLE_EVERY), columns - last, -1)
+        told = np.where(age > 0, last, columns)
+        held = {name: np.take_along_axis(value, told, axis=1) for name, value in values.items()}
+        return cls(series, bucket_width, first_step, **held, age=age)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import Final, Literal
 Reduction = Literal["mean", "max", "min"]
 Cadence = Literal["step", "composite", "slow", "rare"]
 CADENCES: Final[tuple[Cadence, ...]] = ("step", "composite", "slow", "rare")
+# Of a deep model, one reading in so many tells every layer; the others tell the worst
+WHOLE_EVERY: Final = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class ProbeHolder:
             on_alert=self.alerts.append,
             # The laboratory records everything, whatever it costs
             budget=None,
+            layers="all",
         )
 
     def __call__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Probe:

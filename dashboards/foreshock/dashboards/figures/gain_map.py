@@ -133,7 +133,7 @@ def _heat(found: LayerMap, values: FloatArray, scale: Scale, reach: float) -> Tr
         "x": steps(found.first_step),
         "y": list(range(len(values))),
         "z": [finite(row) for row in heights],
-        "customdata": [[words(value) for value in row] for row in values.tolist()],
+        "customdata": _told(found, values),
         "zmin": low,
         "zmax": reach,
         "colorscale": scale.colours,
@@ -143,6 +143,19 @@ def _heat(found: LayerMap, values: FloatArray, scale: Scale, reach: float) -> Tr
         "ygap": 1 if len(values) <= 40 else 0,
         "colorbar": _colorbar(scale, low, reach),
     }
+
+
+def _told(found: LayerMap, values: FloatArray) -> list[list[str]]:
+    """Each cell in words; one that shows an earlier reading says of which step."""
+    columns, first_step = np.arange(values.shape[1]), found.first_step
+    since = first_step[np.maximum(columns - np.maximum(found.age, 0), 0)]
+    return [
+        [
+            words(value) if age <= 0 else f"{words(value)}, as of step {step:,}"
+            for value, age, step in zip(*row, strict=True)
+        ]
+        for row in zip(values.tolist(), found.age.tolist(), since.tolist(), strict=True)
+    ]
 
 
 def _colorbar(scale: Scale, low: float, reach: float) -> dict[str, Any]:
@@ -166,7 +179,7 @@ def _colorbar(scale: Scale, low: float, reach: float) -> dict[str, Any]:
 
 def _broken(found: LayerMap, values: FloatArray) -> list[Trace]:
     """A second layer of cells, grey, where a value is not finite."""
-    broken = ~np.isfinite(values)
+    broken = ~np.isfinite(values) & (found.age >= 0)
     if not broken.any():
         return []
     grey = [[0.0, role("broken")], [1.0, role("broken")]]
@@ -177,7 +190,7 @@ def _broken(found: LayerMap, values: FloatArray) -> list[Trace]:
             "x": steps(found.first_step),
             "y": list(range(len(values))),
             "z": [[1 if cell else None for cell in row] for row in broken.tolist()],
-            "customdata": [[words(value) for value in row] for row in values.tolist()],
+            "customdata": _told(found, values),
             "zmin": 0,
             "zmax": 1,
             "colorscale": grey,
@@ -209,7 +222,8 @@ def _point_at_worst(
     worst = int(distance[:, last].argmax())
     value, step = float(values[worst, last]), int(found.first_step[last])
     text = gain(value) if scale.centred and scale.log else words(value)
-    broken = "; grey cells are not finite" if not np.isfinite(values).all() else ""
+    is_broken = ~np.isfinite(values) & (found.age >= 0)
+    broken = "; grey cells are not finite" if is_broken.any() else ""
     drawing.reading = f"Layer {worst} is farthest from health: {text}{of_tokens} at step {step:,}{broken}."
     drawing.shapes.append(_outline(worst))
     drawing.annotations.append(_name(worst))

@@ -84,6 +84,7 @@ def _attach(run: PlannedRun, work: Path) -> partial[Probe]:
         clip_threshold=run.config.clip,
         # The laboratory records everything, whatever it costs
         budget=None,
+        layers="all",
     )
 
 

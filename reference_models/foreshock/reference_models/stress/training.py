@@ -66,6 +66,7 @@ def _attach(
         clip_threshold=config.clip,
         # The laboratory records everything, whatever it costs
         budget=None,
+        layers="all",
     )
 
 

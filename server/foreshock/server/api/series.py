@@ -71,7 +71,10 @@ def read_series(run: StoredRunDep, query: Annotated[SeriesQuery, Query()]) -> An
 
 @router.get("/runs/{run_id}/map", response_class=Answer)
 def read_map(run: StoredRunDep, query: Annotated[MapQuery, Query()]) -> Answer:
-    """One per-layer series as maps layer by step: minimum, maximum and mean of each cell."""
+    """One per-layer series as maps layer by step: minimum, maximum and mean of each cell.
+
+    `age` counts the columns since a cell's value was told, 0 in its own; -1 where none is known.
+    """
     parse_column(query.series)
     window = query.window()
     attempt = run.found_attempt(window)
@@ -92,6 +95,7 @@ def read_map(run: StoredRunDep, query: Annotated[MapQuery, Query()]) -> Answer:
             "min": found.minimum,
             "max": found.maximum,
             "mean": found.mean,
+            "age": found.age,
         }
     )
 

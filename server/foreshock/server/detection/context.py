@@ -82,8 +82,11 @@ class Columns:
 @lru_cache(maxsize=256)
 def judged_places(names: tuple[str, ...]) -> IndexArray:
     """Which of these columns any rule can look at: the others need not be unpacked to judge a run."""
-    series = [parse_column(name).series for name in names]
-    wanted = [one in _SIGNAL_OF or one.startswith(MODEL_PREFIXES) for one in series]
+    columns = [parse_column(name) for name in names]
+    wanted = [
+        column.quantile is None and (column.series in _SIGNAL_OF or column.series.startswith(MODEL_PREFIXES))
+        for column in columns
+    ]
     return np.flatnonzero(wanted)
 
 

@@ -88,6 +88,7 @@ def _follow(pieces: list[tuple[Steps, Reals]]) -> tuple[Steps, Reals]:
 def draw_map(series: str, num_layers: int, curves: Sequence[Curve], width: int) -> LayerMap:
     edges = np.unique(np.concatenate([curve.steps // width for curve in curves]))
     minimum, maximum, mean = (np.full((num_layers, len(edges)), np.nan) for _ in range(3))
+    is_told = np.zeros((num_layers, len(edges)), bool)
     for rows, steps, values in _alike(curves):
         if len(steps) == 0:
             continue
@@ -96,7 +97,8 @@ def draw_map(series: str, num_layers: int, curves: Sequence[Curve], width: int) 
         reduced = extremes(values, starts)
         cells = np.ix_(np.array(rows), places)
         minimum[cells], maximum[cells], mean[cells] = reduced.minimum, reduced.maximum, reduced.mean
-    return LayerMap(series, width, edges * width, minimum, maximum, mean)
+        is_told[cells] = True
+    return LayerMap.of(series, width, edges * width, is_told, minimum=minimum, maximum=maximum, mean=mean)
 
 
 def _alike(curves: Sequence[Curve]) -> Iterable[tuple[list[int], Steps, Reals]]:

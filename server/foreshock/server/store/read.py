@@ -1,7 +1,7 @@
 """What readers of one run get: columns, buckets, layer maps, latest values, events, alerts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -18,6 +18,7 @@ from foreshock.server.store.runs import get_run
 from foreshock.server.store.schema import PASSED_BY, alerts, cursors, layouts, records
 from foreshock.server.store.tracks import Extent, Source, Steps, TrackCache
 from foreshock.wire import (
+    WHOLE_EVERY,
     Batch,
     Event,
     batch_steps,
@@ -158,16 +159,18 @@ class StoredRun:
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
         with reading(self.engine) as connection:
             for stream in self._streams(connection, attempt):
-                batch = _newest_batch(connection, stream.source)
-                if batch is None:
-                    continue
-                steps = batch_steps(batch)
-                last_step = int(steps[-1])
-                if last_step > step:
-                    step, when = last_step, float(batch_times(batch)[-1])
-                for name, (place, value) in zip(stream.places, _last_present(batch), strict=True):
-                    if place >= 0:
-                        found[name].append((int(steps[place]), value))
+                known: dict[str, tuple[int, float]] = {}
+                for number, batch in enumerate(_newest_batches(connection, stream.source)):
+                    steps = batch_steps(batch)
+                    if number == 0 and int(steps[-1]) > step:
+                        step, when = int(steps[-1]), float(batch_times(batch)[-1])
+                    for name, (place, value) in zip(stream.places, _last_present(batch), strict=True):
+                        if place >= 0:
+                            known.setdefault(name, (int(steps[place]), value))
+                    if not _lacks_layers(stream.places, known):
+                        break
+                for name, newest in known.items():
+                    found[name].append(newest)
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
 
     def events(self) -> list[dict[str, Any]]:
@@ -215,7 +218,8 @@ class Latest:
     values: dict[str, float]
 
 
-def _newest_batch(connection: sa.Connection, source: Source) -> Batch | None:
+def _newest_batches(connection: sa.Connection, source: Source) -> Iterator[Batch]:
+    """The batches of a stream, newest first, as many as a deep model may need to tell all of its layers."""
     query = (
         sa.select(records.c.body)
         .where(
@@ -226,11 +230,20 @@ def _newest_batch(connection: sa.Connection, source: Source) -> Batch | None:
             records.c.layout_id == source.layout_id,
         )
         .order_by(records.c.sequence.desc())
-        .limit(1)
     )
-    body = connection.execute(query).scalar_one_or_none()
-    record = None if body is None else decode_record(body)
-    return record if isinstance(record, Batch) else None
+    for number in range(WHOLE_EVERY):
+        body = connection.execute(query.limit(1).offset(number)).scalar_one_or_none()
+        record = None if body is None else decode_record(body)
+        if not isinstance(record, Batch):
+            return
+        yield record
+
+
+def _lacks_layers(names: Iterable[str], known: Container[str]) -> bool:
+    """Whether some layers of a series are told and others not."""
+    layers = [(name.partition("[")[0], name in known) for name in names if name.endswith("]")]
+    told = {series for series, is_known in layers if is_known}
+    return any(series in told and not is_known for series, is_known in layers)
 
 
 def _last_present(batch: Batch) -> list[tuple[int, float]]:
