@@ -1,7 +1,8 @@
-"""What 500 scalars a step cost the training thread: foreshock beside trackio and wandb offline.
+"""What 500 scalars a step cost the training thread: foreshock beside four trackers, all offline.
 
 Each tool logs from a process of its own, after 10 ms of other work a step, so that its background
-threads have the time they would have in training. Only the logging call is timed.
+threads have the time they would have in training. Only the logging call is timed. A rival that does not
+install beside us (neptune-scale) is run by the interpreter that RIVAL_PYTHON names.
 """
 
 import json
@@ -28,6 +29,18 @@ if tool == "foreshock":
         probe.log(values)
         probe.step()
     finish = probe.finish
+elif tool == "tensorboard":
+    from torch.utils.tensorboard import SummaryWriter
+    writer = SummaryWriter("bench")
+    def log(step, values):
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+    finish = writer.close
+elif tool == "neptune-scale":
+    from neptune_scale import Run
+    run = Run(project="bench/bench", run_id="bench", mode="offline", log_directory=".")
+    log = lambda step, values: run.log_metrics(values, step=step)
+    finish = run.close
 elif tool == "trackio":
     import trackio
     trackio.init(project="bench", name="bench")
@@ -58,6 +71,10 @@ print("RESULT" + json.dumps({
 """
 
 
+def _interpreter(tool: str) -> str:
+    return os.environ.get("RIVAL_PYTHON", sys.executable) if tool == "neptune-scale" else sys.executable
+
+
 def measure_tool(tool: str) -> dict[str, float] | str:
     """The figures of one tool, or why there are none."""
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +86,7 @@ def measure_tool(tool: str) -> dict[str, float] | str:
         }
         arguments = [tool, str(NUM_SERIES), str(NUM_STEPS), str(WARMUP_STEPS)]
         done = subprocess.run(
-            [sys.executable, "-c", _CHILD, *arguments],
+            [_interpreter(tool), "-c", _CHILD, *arguments],
             env=environment,
             cwd=folder,
             capture_output=True,
@@ -85,7 +102,7 @@ def measure_tool(tool: str) -> dict[str, float] | str:
 
 def measure() -> dict[str, Any]:
     """Each tool twice, in turn; the better of the two, and ratios of medians to ours."""
-    tools = ("foreshock", "trackio", "wandb")
+    tools = ("foreshock", "trackio", "wandb", "tensorboard", "neptune-scale")
     rounds = [{tool: measure_tool(tool) for tool in tools} for _ in range(2)]
     best: dict[str, Any] = {}
     for tool in tools:

@@ -54,6 +54,12 @@ def test_call_beats_environment_beats_default(
         ({"url": "ftp://x"}, "http://127.0.0.1:8787"),
         ({"token": "\u00e9"}, "ASCII"),
         ({"resume": True}, "run_id"),
+        ({"fork_from": "run-1"}, "give \\(run_id, step\\)"),
+        ({"fork_from": ("run-1", None)}, "give \\(run_id, step\\)"),
+        ({"fork_from": ("run-1", -1)}, "from 0 to"),
+        ({"fork_from": ("no/run", 1)}, "1 to 64 letters"),
+        ({"notes": ""}, "1 to 2000"),
+        ({"notes": "x" * 2001}, "at most 2000"),
     ],
 )
 def test_attach_says_what_cannot_work(

@@ -14,7 +14,7 @@ from foreshock.probe.actions import Actions
 from foreshock.probe.adapters import find_mixing
 from foreshock.probe.capture import capture_config
 from foreshock.probe.clock import COMPOSITE_EVERY
-from foreshock.probe.declare import MAX_STEPS, check_integer, check_tags, check_text
+from foreshock.probe.declare import MAX_STEPS, check_integer, check_run_id, check_tags, check_text
 from foreshock.probe.delivery import Delivery
 from foreshock.probe.derive import StepVector
 from foreshock.probe.errors import AttachError, SpoolError
@@ -28,6 +28,7 @@ from foreshock.wire import Alert, RunDeclaration
 from foreshock.wire.messages import Constraint
 
 _SHORT_RUN_STEPS = 2000
+_MAX_NOTES = 2000
 
 Layers: TypeAlias = Literal["worst", "all"]
 
@@ -41,11 +42,13 @@ def attach(
     group: str | None = None,
     seed: int | None = None,
     tags: Sequence[str] = (),
+    notes: str | None = None,
     config: Mapping[str, Any] | None = None,
     total_steps: int | None = None,
     constraint: Constraint | None = None,
     run_id: str | None = None,
     resume: bool = False,
+    fork_from: tuple[str, int] | None = None,
     url: str | None = None,
     token: str | None = None,
     mode: str | None = None,
@@ -66,8 +69,10 @@ def attach(
     cadence of composites (every step in a run of at most 2,000 steps, else every 10);
     `constraint="doubly_stochastic"` has the collector check that the mixing matrices keep it, which
     it otherwise does where the configuration says `connection: mhc`. `resume=True` continues
-    `run_id` under the next attempt number. `mixing` names the mixing matrices of a model that nobody knows,
-    `{"blocks.*.hc": ".h_res"}` say (see adapters/named.py); `observers` are of your own.
+    `run_id` under the next attempt number; `fork_from=(run_id, step)` says whose state a new run goes on
+    from. `notes` are words for those who look at the run later.
+    `mixing` names the mixing matrices of a model that nobody knows, `{"blocks.*.hc": ".h_res"}` say (see
+    adapters/named.py); `observers` are of your own.
     `budget` is the share of a step, in percent, that the probe may take of the training thread; readings
     are taken more seldom where it takes more (see budget.py), None keeps the cadences as they are.
     `layers="all"` tells every layer of a deep model at every reading (see layers.py).
@@ -94,7 +99,8 @@ def attach(
         group=None if group is None else check_text("group", group),
         tags=check_tags(tags),
         seed=check_integer("seed", seed, -(2**63), 2**63 - 1),
-        config=_config(model, optimizer, config, clip_threshold, len(find_mixing(model, mixing))),
+        config=_config(model, optimizer, config, clip_threshold, len(find_mixing(model, mixing)))
+        | _origin(fork_from, notes),
         constraint=constraint,
         total_steps=total_steps,
         rank=rank,
@@ -140,6 +146,21 @@ def _open(
     if isinstance(on_alert, Actions):
         on_alert.notes_by(probe.note)
     return probe
+
+
+def _origin(fork_from: tuple[str, int] | None, notes: str | None) -> dict[str, Any]:
+    """Where the run comes from and what is said of it, as its configuration tells them."""
+    told: dict[str, Any] = {}
+    if notes is not None:
+        told["notes"] = check_text("notes", " ".join(str(notes).split()), _MAX_NOTES)
+    if fork_from is not None:
+        match fork_from:
+            case (str(parent), int(step)):
+                told["forked_from"] = check_run_id(parent)
+                told["forked_at_step"] = check_integer("the step of fork_from", step, 0, MAX_STEPS)
+            case _:
+                raise AttachError(f"fork_from is {str(fork_from)[:80]}; give (run_id, step)")
+    return told
 
 
 def _config(

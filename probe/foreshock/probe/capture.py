@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from foreshock.probe.declare import clean_text, fit_config
+from foreshock.probe.host import hardware
 
 _PACKAGES: Final = ("torch", "numpy", "foreshock", "transformers", "triton")
 # Environments hold secrets, so these are the only names that are ever recorded
@@ -83,6 +84,7 @@ def _surroundings() -> dict[str, Any]:
         "host": platform.node(),
         "command": clean_text(_command_line(sys.argv)),
         "num_threads": torch.get_num_threads(),
+        **hardware(),
     }
     for package in _PACKAGES:
         try:

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from foreshock.probe.frames import (
     SheetFrame,
     StepFrame,
 )
+from foreshock.probe.host import HostMeter
 from foreshock.probe.layers import LayerSummary
 from foreshock.probe.plan import Plan
 from foreshock.probe.spool import Spool
@@ -38,6 +40,8 @@ class _Attempt:
     def __init__(self, spool: Spool, plan: Plan) -> None:
         self.spool = spool
         self.numbering = Numbering()
+        self.host: Stream | None = None
+        self._last_step = self._host_step = -1
         self.open_streams(plan)
         self.logs: dict[tuple[str, ...], Stream] = {}
         self.events: list[Happening] = []
@@ -57,6 +61,19 @@ class _Attempt:
         if self._summaries:
             values = self._summaries[name].of(values, frame.is_whole)
         stream.add(frame.step, frame.time, values)
+        self._last_step = max(self._last_step, frame.step)
+
+    def add_host(self, meter: HostMeter) -> None:
+        """Reads the host, if it is time, as of the last step; once a step at most."""
+        if self._last_step < 0 or self._last_step == self._host_step:
+            return
+        row = meter.read()
+        if row is None:
+            return
+        if self.host is None:
+            self.host = Stream("host", meter.columns, self.numbering)
+        self.host.add(self._last_step, time.time(), row)
+        self._host_step = self._last_step
 
     def take_records(self) -> list[Record]:
         """Slow streams first, the step stream last.
@@ -65,7 +82,8 @@ class _Attempt:
         other frames of step s: this is what the collector's watermark rests on.
         """
         records: list[Record] = []
-        for stream in (*self.logs.values(), *self.sheets.values()):
+        hosts = () if self.host is None else (self.host,)
+        for stream in (*self.logs.values(), *hosts, *self.sheets.values()):
             records += stream.take_records()
         records += self.step.take_records()
         for event in self.events:
@@ -95,6 +113,7 @@ class Writer:
         self._on_written = on_written
         self._on_facts = on_facts
         self._attempt = _Attempt(open_spool(), plan)
+        self._host = HostMeter()
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="foreshock-writer", daemon=True)
@@ -133,6 +152,10 @@ class Writer:
                 self._take(frame)
             except Exception as error:
                 self._faults.count("packing a frame", error)
+        try:
+            self._attempt.add_host(self._host)
+        except Exception as error:
+            self._faults.count("reading the host", error)
         self._write()
 
     def _take(self, frame: Frame) -> None:

@@ -1,10 +1,12 @@
 """One row of the catalogue: what a signal is, in the words of those who read it."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 Reduction = Literal["mean", "max", "min"]
 Cadence = Literal["step", "composite", "slow", "rare"]
+# Beside what is counted in steps: every ten seconds, told of the step that was then the last
+Pace: TypeAlias = Cadence | Literal["host"]
 CADENCES: Final[tuple[Cadence, ...]] = ("step", "composite", "slow", "rare")
 # Of a deep model, one reading in so many tells every layer; the others tell the worst
 WHOLE_EVERY: Final = 10
@@ -24,7 +26,7 @@ class Signal:
 
     `reductions` are taken over tokens and become suffixes of the column's name; `across_ranks` says
     how the values of several ranks become one; `cadence` "step" means every step, "composite" every
-    `composite_every` steps, "slow" every 10 and "rare" every 50.
+    `composite_every` steps, "slow" every 10 and "rare" every 50, "host" every ten seconds.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Signal:
     per_layer: bool = False
     reductions: tuple[Reduction, ...] = ()
     across_ranks: Reduction = "max"
-    cadence: Cadence = "step"
+    cadence: Pace = "step"
     healthy: Band | None = None
     log_scale: bool = False
 

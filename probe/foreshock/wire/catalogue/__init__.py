@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from foreshock.wire.catalogue.gains import CANARY, COMPOSITE_GAINS, DEGENERACY, LAYER_GAINS
+from foreshock.wire.catalogue.host import HOST
 from foreshock.wire.catalogue.routing import ROUTING
 from foreshock.wire.catalogue.stream import STREAM
 from foreshock.wire.catalogue.training import TRAINING
@@ -16,6 +17,6 @@ from foreshock.wire.signal import Signal
 
 CATALOGUE: Final[Mapping[str, Signal]] = {
     signal.name: signal
-    for family in (TRAINING, LAYER_GAINS, COMPOSITE_GAINS, DEGENERACY, STREAM, CANARY, ROUTING)
+    for family in (TRAINING, LAYER_GAINS, COMPOSITE_GAINS, DEGENERACY, STREAM, CANARY, ROUTING, HOST)
     for signal in family
 }
