@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from foreshock.probe import attach
@@ -66,6 +67,92 @@ def test_a_compiled_model_shows_what_an_eager_one_does(
             )
             compared += 1
     assert compared > 1000
+
+
+class Mixture(nn.Module):
+    """A mixture of experts that a graph can hold whole: every token gathers the matrices of its experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Gate()
+        self.maps = nn.Parameter(torch.randn(4, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, indices = self.gate(x)
+        return torch.einsum("btkcd,btd->btc", self.maps[indices], x)
+
+
+class Gate(nn.Module):
+    """Chooses two of four."""
+
+    is_expert_router = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 8))
+        self.register_buffer("bias", torch.zeros(4))
+
+    def affinity(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        affinity = x @ self.weight.T
+        return affinity, affinity.topk(2, dim=-1).indices
+
+
+class Routed(nn.Module):
+    """Two such mixtures on a residual stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(64, 8)
+        self.blocks = nn.ModuleList(Mixture() for _ in range(2))
+        self.head = nn.Linear(8, 64)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(x)
+
+
+# Of torch itself, where inductor is imported first
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_routers_are_seen_with_what_they_route_for(
+    backend: str, tmp_path: Path, read_spool: Callable[..., Any]
+) -> None:
+    def recorded(compiled: bool) -> Any:
+        torch._dynamo.reset()
+        counters.clear()
+        torch.manual_seed(0)
+        model = Routed()
+        callable_ = torch.compile(model, backend=backend, fullgraph=True) if compiled else model
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        probe = attach(callable_, optimizer, mode="offline", directory=tmp_path, deep=True)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(3):
+            tokens = torch.randint(64, (4, 33), generator=generator)
+            probe.domains(["code", "code", "prose", "prose"])
+            loss = callable_(tokens).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            probe.replay(lambda: model(torch.arange(33).unsqueeze(0)))
+            probe.step(loss)
+        probe.finish()
+        assert not probe.faults.counts and not counters["graph_break"]
+        return read_spool(probe).series
+
+    eager, compiled = recorded(False), recorded(True)
+    for name in (
+        "router_tear[1]",
+        "router_domain_distance[0]",
+        "router_staleness_replayed[1]",
+        "router_entropy[0]",
+    ):
+        assert list(eager[name]), name
+        assert compiled[name] == pytest.approx(eager[name], rel=1e-3, abs=1e-4), name
 
 
 def test_what_cannot_be_picked_in_a_trace_is_told_when_the_graph_runs(tmp_path: Path) -> None:

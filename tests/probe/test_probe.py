@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from foreshock.probe import Probe, ProbeError, StopTraining, attach
 from foreshock.reference_models.model_config import ModelConfig
+from foreshock.reference_models.optimizers import build_optimizer
+from foreshock.reference_models.train_config import OptimizerConfig, TrainConfig
 from foreshock.reference_models.transformer import Transformer
 from foreshock.wire import Alert
 
@@ -78,11 +80,13 @@ def test_no_observer_of_a_whole_model_reads_a_value_back(tmp_path: Path) -> None
     def syncs(watched: bool) -> Counter[str]:
         config = ModelConfig(connection="mhc", num_blocks=2, width=32, context=16, num_experts=4)
         model = Transformer(config, seed=0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        optimizer = build_optimizer(model, TrainConfig(model=config, optimizer=OptimizerConfig(name="muon")))
         probe = attach(model, optimizer, mode="offline", directory=tmp_path, deep=True) if watched else None
         counts: Counter[str] = Counter()
         for _ in range(3):
             with Counted() as counted:
+                if probe:
+                    probe.domains(["code", "prose"], torch.ones(2))
                 loss = model.loss(torch.zeros(2, 17, dtype=torch.long))
                 optimizer.zero_grad()
                 loss.backward()
