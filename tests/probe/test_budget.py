@@ -82,6 +82,14 @@ def test_costs_near_a_boundary_do_not_swing_to_and_fro():
     assert run.changes <= 1
 
 
+def test_a_window_without_a_reading_is_no_window_without_cost():
+    run = Run(1.0, step=0.004, slow=0.5, composite=0.5)
+    run.go(4)
+    assert run.clock.every["slow"] == 100
+    run.go(20)
+    assert run.clock.every["slow"] == 100 and run.changes == 1
+
+
 def test_an_extra_forward_is_told_apart_and_moves_nothing():
     run = Run(1.0, step=0.004, slow=0.02, rare=0.5)
     run.go(6)

@@ -3,7 +3,7 @@
 from statistics import median
 from typing import Final
 
-from foreshock.probe.clock import Account, Clock
+from foreshock.probe.clock import Clock
 from foreshock.wire import Cadence
 
 # One decision a window; the first warms up, and a run that is shorter is worth its readings
@@ -32,12 +32,14 @@ class Budget:
         self._clock, self._share = clock, percent / 100
         self._base = dict(clock.every)
         self._stretch = (1, 1)
+        # Of the last window that had one: a window may be shorter than the pause between two readings
+        self._reading_seconds: dict[Cadence, float] = dict.fromkeys(clock.every, 0.0)
         self._is_warm = False
         self._open_window()
 
     def _open_window(self) -> None:
         self._seconds: list[float] = []
-        self._spent = dict(self._clock.spent)
+        self._spent, self._num_readings = dict(self._clock.spent), dict(self._clock.num_readings)
         self._was_deep = False
 
     def end_step(self, seconds: float) -> bool:
@@ -52,15 +54,22 @@ class Budget:
         return changed
 
     def _decide(self) -> bool:
-        """Finds the smallest stretches that keep the share, by what this window has cost."""
+        """Finds the smallest stretches that keep the share, by what readings cost; in seconds a step."""
         spent = {account: total - self._spent[account] for account, total in self._clock.spent.items()}
-        own = sum(spent.values())
-        seldom, step, always = self._of(spent, *_NOW_AND_THEN), spent["step"], spent["always"]
-        allowed = self._share * (self._total_seconds() - own)
-        if allowed / _SLACK < seldom + step + always <= allowed * _SLACK:
+        for cadence, number in self._clock.num_readings.items():
+            if number > self._num_readings[cadence]:
+                self._reading_seconds[cadence] = spent[cadence] / (number - self._num_readings[cadence])
+        always = spent["always"] / len(self._seconds)
+        allowed = self._share * (self._total_seconds() - sum(spent.values())) / len(self._seconds)
+        # What each would cost unstretched
+        seldom = sum(self._reading_seconds[one] / self._base[one] for one in _NOW_AND_THEN)
+        step = self._reading_seconds["step"]
+        if (
+            allowed / _SLACK
+            < always + step / self._stretch[1] + seldom / self._stretch[0]
+            <= allowed * _SLACK
+        ):
             return False
-        # What each costs unstretched
-        seldom, step = seldom * self._stretch[0], step * self._stretch[1]
         wanted = _smallest(seldom, allowed - always - step), 1
         if always + step + seldom / wanted[0] > allowed * _SLACK:
             most = _STRETCHES[-1]
@@ -76,10 +85,6 @@ class Budget:
     def _total_seconds(self) -> float:
         usual = median(self._seconds)
         return sum(min(one, _LONGEST_STEP * usual) for one in self._seconds)
-
-    @staticmethod
-    def _of(spent: dict[Account, float], *accounts: Account) -> float:
-        return sum(spent[account] for account in accounts)
 
 
 def _smallest(cost: float, left: float) -> int:

@@ -19,7 +19,8 @@ Account: TypeAlias = Cadence | Literal["always"]
 class Clock:
     """Which sheets the step under way is to fill; all of them in the first.
 
-    `spent` is what the probe has taken of the training thread, in seconds since attach, by what for.
+    `spent` is what the probe has taken of the training thread, in seconds since attach, by what for;
+    `num_readings` says how often each sheet has been filled.
     """
 
     def __init__(self, every: Mapping[Cadence, int]) -> None:
@@ -27,6 +28,7 @@ class Clock:
         self._deep_steps = 0
         self.is_due: dict[Cadence, bool] = dict.fromkeys(self.every, True)
         self.is_whole: dict[Cadence, bool] = dict.fromkeys(self.every, True)
+        self.num_readings: dict[Cadence, int] = dict.fromkeys(self.every, 0)
         self.spent: dict[Account, float] = dict.fromkeys((*CADENCES, "always"), 0.0)
 
     @property
@@ -39,6 +41,7 @@ class Clock:
         is_deep = self.is_deep
         self._deep_steps = max(0, self._deep_steps - 1)
         for cadence, every in self.every.items():
+            self.num_readings[cadence] += self.is_due[cadence]
             self.is_due[cadence] = is_deep or step % every == 0
             # What is rare is told of all layers always
             seldom = every if cadence == "rare" else WHOLE_EVERY * every
