@@ -34,6 +34,7 @@ class Run:
         for account, cost in self.cost.items():
             if account == "always" or self.clock.is_due[account]:
                 self.clock.spent[account] += cost
+                self.clock.total_spent += cost
                 own += cost
         self.changes += self.budget.end_step(seconds + own)
         self.num_steps += 1

@@ -19,8 +19,8 @@ Account: TypeAlias = Cadence | Literal["always"]
 class Clock:
     """Which sheets the step under way is to fill; all of them in the first.
 
-    `spent` is what the probe has taken of the training thread, in seconds since attach, by what for;
-    `num_readings` says how often each sheet has been filled.
+    `spent` is what the probe has taken of the training thread, in seconds since attach, by what for, and
+    `total_spent` their sum; `num_readings` says how often each sheet has been filled.
     """
 
     def __init__(self, every: Mapping[Cadence, int]) -> None:
@@ -29,6 +29,7 @@ class Clock:
         self.is_due: dict[Cadence, bool] = dict.fromkeys(self.every, True)
         self.is_whole: dict[Cadence, bool] = dict.fromkeys(self.every, True)
         self.num_readings: dict[Cadence, int] = dict.fromkeys(self.every, 0)
+        self.total_spent = 0.0
         self.spent: dict[Account, float] = dict.fromkeys((*CADENCES, "always"), 0.0)
 
     @property
@@ -53,7 +54,9 @@ class Clock:
 
     def charge(self, account: Account, since: float) -> None:
         """Puts the time since this moment of `perf_counter` down to a sheet."""
-        self.spent[account] += perf_counter() - since
+        seconds = perf_counter() - since
+        self.spent[account] += seconds
+        self.total_spent += seconds
 
     @contextmanager
     def charging(self, account: Account) -> Iterator[None]:
@@ -62,9 +65,4 @@ class Clock:
         try:
             yield
         finally:
-            self.spent[account] += perf_counter() - begun - (self.total_spent - charged)
-
-    @property
-    def total_spent(self) -> float:
-        """Seconds of the training thread since attach."""
-        return sum(self.spent.values())
+            self.charge(account, begun + self.total_spent - charged)
