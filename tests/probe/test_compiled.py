@@ -148,7 +148,7 @@ def test_compiled_routers_are_seen_with_what_they_route_for(
     for name in (
         "router_tear[1]",
         "router_domain_distance[0]",
-        "router_staleness_replayed[1]",
+        "router_staleness_fixed[1]",
         "router_entropy[0]",
     ):
         assert list(eager[name]), name

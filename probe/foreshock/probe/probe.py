@@ -151,7 +151,7 @@ class Probe:
 
         Call it after the optimizer's step and before `step`, with a function that runs the model on that
         batch: `probe.replay(lambda: model(fixed_tokens))`. It is called under `no_grad`, and only when it
-        is due; what it costs and draws (dropout) is the script's. For `router_staleness_replayed` and
+        is due; what it costs and draws (dropout) is the script's. For `router_staleness_fixed` and
         `router_counterfactual`; of no use to a model without routers.
         """
         if not self._is_here():

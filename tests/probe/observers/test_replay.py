@@ -67,8 +67,8 @@ def test_staleness_on_the_same_batch(bench: Bench) -> None:
     ordered = -np.sort(-scores, -1)
     margin = ordered[:, TOP_K - 1] - ordered[:, TOP_K]
     assert not faults.counts and 0 < stale.mean() < 1
-    assert found["router_staleness_replayed[0]"] == pytest.approx(stale.mean(), rel=1e-5)
-    assert found["router_staleness_replayed_weighted[0]"] == pytest.approx(
+    assert found["router_staleness_fixed[0]"] == pytest.approx(stale.mean(), rel=1e-5)
+    assert found["router_staleness_fixed_weighted[0]"] == pytest.approx(
         (stale * margin).sum() / margin.sum(), rel=1e-3
     )
 
@@ -114,7 +114,7 @@ def test_another_batch_than_the_last_time_is_not_compared_and_begins_anew(bench:
     observer.replay(lambda: mixture(x[:2]))
     assert not bench.read() and not faults.counts
     observer.replay(lambda: mixture(x[:2]))
-    assert bench.read()["router_staleness_replayed[0]"] == 0.0
+    assert bench.read()["router_staleness_fixed[0]"] == 0.0
 
 
 def test_a_replay_is_asked_for_only_when_it_is_due_and_no_reading_of_training_sees_it(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from foreshock.probe.observers.observer import Columns, Places
 from foreshock.probe.observers.routing import RoutingPoint
 from foreshock.wire import per_layer
 
-SERIES: Final = ("router_staleness_replayed", "router_staleness_replayed_weighted", "router_counterfactual")
+SERIES: Final = ("router_staleness_fixed", "router_staleness_fixed_weighted", "router_counterfactual")
 
 
 class ReplayObserver:

@@ -99,7 +99,7 @@ ROUTING: Final = (
         unit="ratio",
     ),
     _routing(
-        "router_staleness_replayed",
+        "router_staleness_fixed",
         "Share of choices on a batch that stays the same that differ from those of the last replay",
         "mean_t 1 - |TopK_t and TopK_(t-k)| / K, on probe.replay's batch",
         unit="ratio",
@@ -107,7 +107,7 @@ ROUTING: Final = (
         healthy=Band(0.0, 0.3),
     ),
     _routing(
-        "router_staleness_replayed_weighted",
+        "router_staleness_fixed_weighted",
         "The same, each token weighted by its margin",
         "sum_t m_t (1 - |..| / K) / sum_t m_t",
         unit="ratio",
