@@ -84,12 +84,15 @@ class CollectorProcess:
 
 
 def stop_process(process: subprocess.Popen[bytes]) -> None:
-    """Ends a child: a request first, force after ten seconds."""
-    if process.poll() is None:
-        process.terminate()
-        try:
+    """Ends a child: a request first, force after ten seconds, or at once where the waiting is interrupted."""
+    try:
+        if process.poll() is None:
+            process.terminate()
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:
+        pass  # it has had its time
+    finally:
+        if process.poll() is None:
             process.kill()
             process.wait()
     if process.stdout is not None:
