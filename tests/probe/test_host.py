@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import psutil
-import pytest
 import torch
 
-from foreshock.probe import attach, host
+from foreshock.probe import attach
 from foreshock.probe.host import COLUMNS, GPU_COLUMNS, HostMeter, hardware
 from foreshock.wire import is_missing
 
@@ -110,13 +109,19 @@ def test_a_gpu_is_read_by_its_identity_and_what_it_cannot_tell_is_missing(monkey
     assert is_missing(row).tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize("failure", [ImportError, OSError])
-def test_without_nvml_the_rest_is_told(monkeypatch, failure):
-    class Absent:
-        def __getattr__(self, name):
-            raise failure(name)
-
-    monkeypatch.setitem(sys.modules, "pynvml", Absent())
+def test_without_nvml_the_rest_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # as where it is not installed
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
-    assert host._gpu_reader() is None and HostMeter().columns == COLUMNS
+    assert HostMeter().columns == COLUMNS
+
+
+def test_an_nvml_that_does_not_answer_is_told_once_and_left_alone(monkeypatch, caplog):
+    def refuse():
+        raise NVMLError("no driver")
+
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError, nvmlInit=refuse))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert HostMeter().columns == COLUMNS
+    assert "NVML does not answer (no driver)" in caplog.text

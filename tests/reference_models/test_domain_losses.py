@@ -6,7 +6,7 @@ import torch
 
 from foreshock.reference_models.domain_losses import DomainLosses
 from foreshock.reference_models.parallel import World
-from foreshock.wire import parse_column
+from foreshock.wire import domain_loss_series, parse_column
 
 
 def test_means_are_over_a_domains_own_windows_and_absent_ones_are_left_out() -> None:
@@ -26,6 +26,6 @@ def test_one_domain_has_nothing_to_tell() -> None:
 
 def test_any_name_of_a_domain_makes_a_series() -> None:
     for name in ("code", "my poems [1] é", "x" * 300):
-        column = parse_column(DomainLosses.series(name))
+        column = parse_column(domain_loss_series(name))
         assert column.signal is None and column.layer is None
-    assert DomainLosses.series("my poems") == "domain_loss/my_poems"
+    assert domain_loss_series("my poems") == "domain_loss/my_poems"

@@ -1,16 +1,12 @@
 """The domains of the data: which number each has, and the loss of each in a batch."""
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from foreshock.probe.observers.domains import MAX_DOMAINS
-
-_NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:\-]")
-_LONGEST_NAME: Final = 100
+from foreshock.wire import domain_loss_series
 
 
 class DomainLosses:
@@ -48,9 +44,7 @@ class DomainLosses:
                 f"losses have shape {list(loss_B.shape)}; give one for each of the {len(windows)} windows"
             )
         sum_D = loss_B.new_zeros(len(self)).index_add_(0, domain_B.to(loss_B.device), loss_B)
-        return {series(name): sum_D[self._numbers[name]] / windows.count(name) for name in set(windows)}
-
-
-def series(name: str) -> str:
-    """The series of a domain's loss: `domain_loss/code`."""
-    return f"domain_loss/{_NOT_OF_A_NAME.sub('_', name)[:_LONGEST_NAME]}"
+        return {
+            domain_loss_series(name): sum_D[self._numbers[name]] / windows.count(name)
+            for name in set(windows)
+        }

@@ -1,5 +1,6 @@
 """What the training process and its machine are doing: read every ten seconds, off the training thread."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from foreshock.wire import MISSING
+
+_logger = logging.getLogger("foreshock.probe")
 
 HOST_SECONDS: Final = 10.0
 COLUMNS: Final = ("process_cpu_percent", "process_memory_bytes", "host_cpu_percent", "host_memory_percent")
@@ -75,13 +78,16 @@ def _gpu_reader() -> Callable[[], NDArray[np.float32]] | None:
         return None
     try:
         import pynvml  # type: ignore[import-not-found]
-
+    except ImportError:
+        return None
+    try:
         pynvml.nvmlInit()
         # By identity: CUDA_VISIBLE_DEVICES changes torch's numbers, not NVML's
         identity = torch.cuda.get_device_properties().uuid
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{identity}".encode())
-    except Exception:
-        return None  # without NVML the other columns are told as ever
+    except pynvml.NVMLError as error:
+        _logger.warning("NVML does not answer (%s): nothing is told of the GPU", error)
+        return None
 
     def one(read: Callable[[], float]) -> float:
         try:

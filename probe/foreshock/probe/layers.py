@@ -35,7 +35,6 @@ class LayerSummary:
         by_depth: dict[int, list[str]] = {}
         for series, where in deep.items():
             by_depth.setdefault(len(where), []).append(series)
-        order = [series for alike in by_depth.values() for series in alike]
         # Where each group's quantiles belong among those of all
         rank = {series: number for number, series in enumerate(deep)}
         self._groups = [
@@ -46,7 +45,7 @@ class LayerSummary:
             )
             for alike in by_depth.values()
         ]
-        self._num_deep = len(order)
+        self._num_deep = len(deep)
 
     def of(self, values: NDArray[np.float32], is_whole: bool) -> NDArray[np.float32]:
         """A reading in the order of `columns`."""
@@ -64,12 +63,10 @@ class LayerSummary:
 
 def _from_best(layers_GL: NDArray[np.float32], is_low_G: NDArray[np.bool_]) -> NDArray[np.intp]:
     """The layers of each series, best first, NaN last; those without a value before all."""
-    badness = np.where(is_low_G[:, None], -layers_GL, layers_GL)
-    badness = np.where(np.isnan(badness), np.inf, badness)
-    badness = np.where(is_missing(layers_GL), -np.inf, badness)
-    # NaN is worse than infinity, and a value of -inf is one
-    rank = np.where(np.isnan(layers_GL), 2, 1) - 2 * is_missing(layers_GL)
-    return np.lexsort((badness, rank), axis=-1)
+    badness_GL = np.where(is_low_G[:, None], -layers_GL, layers_GL)
+    # Before any value comes what is missing, which is a NaN itself; behind any, infinity too, what is NaN
+    rank_GL = np.where(is_missing(layers_GL), 0, np.where(np.isnan(layers_GL), 2, 1))
+    return np.lexsort((badness_GL, rank_GL), axis=-1)
 
 
 def _quantiles(

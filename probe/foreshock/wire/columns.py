@@ -10,6 +10,8 @@ from foreshock.wire.errors import UnknownSignalError
 from foreshock.wire.signal import Reduction, Signal
 
 _SERIES_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./:\-]{0,119}")
+_LONGEST_NAME: Final = 120
+_NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:\-]")
 _COLUMN: Final = re.compile(r"(?P<series>[^\[\]]+)(?:\[(?P<layer>0|[1-9][0-9]{0,4})\])?")
 
 # Over the layers of a deep model, whose layers are not all told of every step
@@ -68,6 +70,11 @@ def catalogue_series() -> Iterator[tuple[str, Signal]]:
 def quantile_series(series: str) -> tuple[str, ...]:
     """The quantiles over layers of a per-layer series: `stream_rms.p10`, ..."""
     return tuple(f"{series}.{quantile}" for quantile in LAYER_QUANTILES)
+
+
+def domain_loss_series(domain: str) -> str:
+    """The user's series that a domain's loss goes by: `domain_loss/code`."""
+    return f"domain_loss/{_NOT_OF_A_NAME.sub('_', domain)}"[:_LONGEST_NAME]
 
 
 def is_low_worse(series: str) -> bool:

@@ -3,16 +3,12 @@
 Shape suffixes: B windows, D domains.
 """
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from foreshock.reference_models.parallel import World
-
-_NOT_OF_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:\-]")
 
 
 class DomainLosses:
@@ -31,8 +27,3 @@ class DomainLosses:
         totals, counts = world.total(sums_2D).tolist()
         rows = zip(self._names, totals, counts, strict=True)
         return {name: total / count for name, total, count in rows if count}
-
-    @staticmethod
-    def series(name: str) -> str:
-        """The series under which a domain's loss is logged: `domain_loss/code`."""
-        return f"domain_loss/{_NOT_OF_A_NAME.sub('_', name)}"[:120]

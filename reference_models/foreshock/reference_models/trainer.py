@@ -30,6 +30,7 @@ from foreshock.reference_models.parallel import World
 from foreshock.reference_models.routing_plan import RoutingPlan
 from foreshock.reference_models.train_config import TrainConfig
 from foreshock.reference_models.transformer import Transformer
+from foreshock.wire import domain_loss_series
 
 GAIN_EVERY: Final = 5
 
@@ -261,7 +262,7 @@ class Trainer:
         probe.step(loss=loss, step=self.step)
         for name, domain_loss in domain_losses.items():
             # A series each: a batch that holds no window of a domain has no value for it
-            probe.log({self._domain_losses.series(name): domain_loss}, step=self.step)
+            probe.log({domain_loss_series(name): domain_loss}, step=self.step)
         if self.anticipation.staleness:
             probe.log(self.anticipation.staleness, step=self.step)
 

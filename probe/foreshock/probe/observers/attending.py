@@ -21,18 +21,24 @@ _EAGER: Final = "eager_attention_forward"
 _lock = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What logits are computed from: `query` [.., H, S, D], `key` [.., H or fewer, Z, D], a mask.
+
+    `scale` is None where it is 1 / sqrt D.
+    """
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+    is_causal: bool
+    scale: float | None
+
+
 class Listener(Protocol):
     """Who is told what attention is computed from; `layer` is the number that it has entered with."""
 
-    def attending(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
-        scale: float | None,
-    ) -> None:
+    def attending(self, layer: int, attended: Attended) -> None:
         """Queries and keys, before they are multiplied."""
 
     def weighing(self, layer: int, logits: Tensor) -> None:
@@ -109,6 +115,12 @@ def _innermost() -> list[_Visit]:
     return [visit for visit in here if visit.module is here[-1].module]
 
 
+def _tell(attended: Attended) -> None:
+    for visit in _innermost():
+        visit.is_told = True
+        visit.listener.attending(visit.layer, attended)
+
+
 def _telling_scaled(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def attend(
         query: Tensor,
@@ -119,9 +131,7 @@ def _telling_scaled(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         is_causal: bool = False,
         **options: Any,
     ) -> Tensor:
-        for visit in _innermost():
-            visit.is_told = True
-            visit.listener.attending(visit.layer, query, key, attn_mask, is_causal, options.get("scale"))
+        _tell(Attended(query, key, attn_mask, is_causal, options.get("scale")))
         return original(query, key, value, attn_mask, dropout_p, is_causal, **options)
 
     return attend
@@ -138,9 +148,7 @@ def _telling_eager(original: Callable[..., Any]) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         scale = options.get("scaling", args[0] if args else None)
-        for visit in _innermost():
-            visit.is_told = True
-            visit.listener.attending(visit.layer, query, key, attention_mask, False, scale)
+        _tell(Attended(query, key, attention_mask, False, scale))
         return original(module, query, key, value, attention_mask, *args, **options)
 
     return attend

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers import attending
+from foreshock.probe.observers.attending import Attended
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.wire import per_layer
 
@@ -50,17 +51,9 @@ class AttentionObserver:
         for handle in self._handles:
             handle.remove()
 
-    def attending(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
-        scale: float | None,
-    ) -> None:
+    def attending(self, layer: int, attended: Attended) -> None:
         """Called with what attention is about to be computed from."""
-        self._write(layer, lambda: _largest_logit(query.detach(), key.detach(), mask, is_causal, scale))
+        self._write(layer, lambda: _largest_logit(attended))
 
     def weighing(self, layer: int, logits: Tensor) -> None:
         """Called with logits that are about to become weights."""
@@ -102,17 +95,16 @@ def _queries(values: Tensor) -> Tensor:
     return places_Q.round().long()
 
 
-def _largest_logit(
-    query_BHSD: Tensor, key_BHZD: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None
-) -> Tensor:
+def _largest_logit(attended: Attended) -> Tensor:
+    query_BHSD, key_BHZD, mask = attended.query.detach(), attended.key.detach(), attended.mask
     num_keys, places_Q = key_BHZD.shape[-2], _queries(query_BHSD)
-    scale = 1 / math.sqrt(query_BHSD.shape[-1]) if scale is None else scale
+    scale = 1 / math.sqrt(query_BHSD.shape[-1]) if attended.scale is None else attended.scale
     query_BHQD = query_BHSD.index_select(-2, places_Q).float().mul_(scale)
     groups = query_BHSD.shape[-3] // key_BHZD.shape[-3] if query_BHSD.dim() > 3 else 1
     if groups > 1:
         key_BHZD = key_BHZD.repeat_interleave(groups, -3)
     logits_BHQZ = query_BHQD @ key_BHZD.float().transpose(-1, -2)
-    if is_causal:
+    if attended.is_causal:
         keys_Z = torch.arange(num_keys, device=places_Q.device)
         logits_BHQZ.masked_fill_(keys_Z > places_Q[:, None], -torch.inf)
     if mask is not None:

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.around_step import AroundStep
 from foreshock.probe.observers.measures import is_spread
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -48,55 +48,40 @@ class OrthogonalityObserver:
 
     def __init__(self, optimizer: torch.optim.Optimizer, faults: Faults) -> None:
         self._optimizer, self._faults = optimizer, faults
-        trained = list(muon_matrices(optimizer))
+        trained = muon_matrices(optimizer)
         chosen = trained[:: -(-len(trained) // _MAX_MATRICES)] if trained else []
         self._samples = [_Sample(one, group, _rows(one)) for one, group in chosen]
-        self._before: list[Tensor] | None = None
-        self._handles: list[RemovableHandle] = []
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the optimizer, before and after its step."""
         self._mean, self._max = places["slow"].unbind()
-        self._clock = clock
-        self._handles = [
-            self._optimizer.register_step_pre_hook(self._before_step),
-            self._optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._around = AroundStep(
+            self._optimizer,
+            lambda: [sample.read() for sample in self._samples],
+            self._write,
+            clock=clock,
+            cadence="slow",
+            faults=self._faults,
+            told="observing Muon's update",
+        )
 
     def end_step(self) -> None:
         """Forgets the rows of a step that the optimizer has skipped."""
-        self._before = None
+        self._around.forget()
 
     def close(self) -> None:
         """Removes the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._around.close()
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._clock.is_due["slow"]:
-            return
-        try:
-            with self._clock.charging("slow"):
-                self._before = [sample.read() for sample in self._samples]
-        except Exception as error:
-            self._faults.count("observing Muon's update", error)
-
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        before, self._before = self._before, None
-        if before is None:
-            return
-        try:
-            with torch.no_grad(), self._clock.charging("slow"):
-                errors = [
-                    orthogonality_error(sample.read() - _decayed(rows_kc, sample.group))
-                    for sample, rows_kc in zip(self._samples, before, strict=True)
-                    if sample.parameter.grad is not None
-                ]
-                if errors:
-                    self._mean.copy_(torch.stack(errors).mean())
-                    self._max.copy_(torch.stack(errors).amax())
-        except Exception as error:
-            self._faults.count("observing Muon's update", error)
+    def _write(self, before: list[Tensor]) -> None:
+        errors = [
+            orthogonality_error(sample.read() - _decayed(rows_kc, sample.group))
+            for sample, rows_kc in zip(self._samples, before, strict=True)
+            if sample.parameter.grad is not None
+        ]
+        if errors:
+            self._mean.copy_(torch.stack(errors).mean())
+            self._max.copy_(torch.stack(errors).amax())
 
 
 def orthogonality_error(update_kc: Tensor) -> Tensor:
@@ -108,7 +93,7 @@ def orthogonality_error(update_kc: Tensor) -> Tensor:
     return error
 
 
-def muon_matrices(optimizer: torch.optim.Optimizer) -> "list[tuple[Tensor, dict[str, Any]]]":
+def muon_matrices(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
     """The float32 matrices, or stacks of them, that an optimizer called Muon trains, whole in this process.
 
     Of one that trains others as well, by Adam for one, those of groups without `betas`.

@@ -7,14 +7,14 @@ holds no more than ENTRIES numbers a parameter.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.around_step import AroundStep
 from foreshock.probe.observers.measures import local
 from foreshock.probe.observers.observer import Columns, Places
 
@@ -42,51 +42,37 @@ class UpdateObserver:
     ) -> None:
         self._parameters = [one for one in parameters if one.requires_grad and local(one.detach()).numel()]
         self._optimizer, self._faults = optimizer, faults
-        self._before: list[Tensor] | None = None
         self.last: Descent | None = None
         self._known_weights: dict[tuple[int, ...], Tensor] = {}
-        self._handles: list[RemovableHandle] = []
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the optimizer, before and after its step."""
         self._rms, self._ratio, self._cosine, self._adam_rms = places["slow"].unbind()
-        self._clock = clock
-        self._handles = [
-            self._optimizer.register_step_pre_hook(self._before_step),
-            self._optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._around = AroundStep(
+            self._optimizer,
+            # All of them: a closure computes the gradients only after this
+            lambda: [_sampled(one).clone() for one in self._parameters],
+            self._compare,
+            clock=clock,
+            cadence="slow",
+            faults=self._faults,
+            told="observing the update",
+        )
 
     def end_step(self) -> None:
         """Forgets the sample of a step that the optimizer has skipped."""
-        self._before = self.last = None
+        self._around.forget()
+        self.last = None
 
     def close(self) -> None:
         """Removes the hooks."""
-        for handle in self._handles:
-            handle.remove()
+        self._around.close()
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._clock.is_due["slow"]:
-            return
-        try:
-            with torch.no_grad(), self._clock.charging("slow"):
-                # All of them: a closure computes the gradients only after this
-                self._before = [_sampled(one).clone() for one in self._parameters]
-        except Exception as error:
-            self._faults.count("observing the update", error)
-
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        before, self._before = self._before, None
-        if before is None:
-            return
-        try:
-            with torch.no_grad(), self._clock.charging("slow"):
-                pairs = zip(self._parameters, before, strict=True)
-                trained = [(one, sample) for one, sample in pairs if _has_gradient(one)]
-                if trained:
-                    self._write(*map(list, zip(*trained, strict=True)))
-        except Exception as error:
-            self._faults.count("observing the update", error)
+    def _compare(self, before: list[Tensor]) -> None:
+        pairs = zip(self._parameters, before, strict=True)
+        trained = [(one, sample) for one, sample in pairs if _has_gradient(one)]
+        if trained:
+            self._write(*map(list, zip(*trained, strict=True)))
 
     def _write(self, trained: list[Tensor], before: list[Tensor]) -> None:
         weight = self._weights([one.numel() for one in trained], before)
