@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.server.judging.bench import Bench
 
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.context import RunContext
@@ -163,3 +164,15 @@ def traces_type() -> type[Traces]:
 def settings(backend: str) -> Settings:
     """A collector whose own judge never gets to a turn: tests take the turns themselves."""
     return Settings(db=backend, judge_interval_seconds=100_000)
+
+
+@pytest.fixture
+def bench(http: Any) -> Bench:
+    """A collector's database with a judge that takes its turns by hand."""
+    return Bench(http.app.state.collector.engine)
+
+
+@pytest.fixture
+def dying(traces: Any) -> list[Row]:
+    """An HC run that dies, step by step."""
+    return list(traces.hc_dying().rows())

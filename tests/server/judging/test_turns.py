@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.server.judging.test_judge import HC, Bench, write
+from tests.server.judging.bench import HC, write
 
 from foreshock.server import judge as judge_module
 from foreshock.server.detection import case as case_module
@@ -13,11 +13,6 @@ from foreshock.server.store import frames as frames_module
 from foreshock.server.store.engine import reading
 from foreshock.server.store.frames import Span, read_frames
 from foreshock.server.store.schema import detector_states
-
-
-@pytest.fixture
-def bench(http):
-    return Bench(http.app.state.collector.engine)
 
 
 def judged(bench):
