@@ -16,8 +16,8 @@ BENCHMARKS = (
     "thread_cost", "probe_overhead", "sender", "ingest", "hyper_connection", "kernels",
     "anticipatory_overhead",
 )  # fmt: skip
-# Those that read what others have trained for hours
-ON_REQUEST = ("development_split",)
+# Those that read what others have trained for hours, and those that need a GPU
+ON_REQUEST = ("development_split", "on_gpu")
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -53,6 +53,23 @@ def test_the_hyper_connection_fits_every_target(target: str) -> None:
         check(launch, target)
 
 
+EVERY_LAUNCH = [
+    *(launch(4) for launch in SINKHORN),
+    gain_scan(4),
+    *hyper_connection(4, "sm_90", dtype="fp32").values(),
+    *hyper_connection(8, "sm_90", width=64, dtype="bf16").values(),
+]
+
+
+@pytest.mark.parametrize("launch", EVERY_LAUNCH, ids=lambda launch: str(launch.kernel.__name__))
+def test_an_argument_of_one_compiles(launch: Launch) -> None:
+    """One layer, one token: a launch hands 1 to the compiler as a constant, which is no tensor there."""
+    numbers = dict.fromkeys((name for name, kind in launch.signature.items() if kind == "i32"), 1)
+    types = {name: kind for name, kind in launch.signature.items() if name not in numbers}
+    constants = dict(launch.constants) | numbers
+    compile_kernel(launch.kernel, "sm_90", types, constants, num_warps=launch.num_warps)
+
+
 @pytest.mark.grid
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])

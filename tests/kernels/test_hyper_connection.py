@@ -69,7 +69,8 @@ def with_gradients(layer: Layer, tensors: list[Tensor], dtype: torch.dtype | Non
     leaves = [t.detach().to(dtype or t.dtype).requires_grad_() for t in tensors]
     out = layer(*leaves)
     cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    return [out.detach(), *torch.autograd.grad(out, leaves, cotangent.to(tensors[0].dtype).to(out.dtype))]
+    cotangent = cotangent.to(tensors[0].dtype).to(out)
+    return [out.detach(), *torch.autograd.grad(out, leaves, cotangent)]
 
 
 def assert_agrees(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from foreshock.probe.observers.domains import MAX_DOMAINS
+from foreshock.probe.observers.measures import sent
 from foreshock.wire import domain_loss_series
 
 
@@ -43,7 +44,7 @@ class DomainLosses:
             raise ValueError(
                 f"losses have shape {list(loss_B.shape)}; give one for each of the {len(windows)} windows"
             )
-        sum_D = loss_B.new_zeros(len(self)).index_add_(0, domain_B.to(loss_B.device), loss_B)
+        sum_D = loss_B.new_zeros(len(self)).index_add_(0, sent(domain_B, loss_B.device), loss_B)
         return {
             domain_loss_series(name): sum_D[self._numbers[name]] / windows.count(name)
             for name in set(windows)

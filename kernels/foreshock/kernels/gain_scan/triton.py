@@ -142,7 +142,8 @@ def gain_kernel(
     """
     token_T = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     is_token_T = token_T < num_tokens
-    num_matrices = num_layers.to(tl.int64) * num_tokens
+    # By tl.cast: an argument of 1 arrives as a plain number, which has no `to`
+    num_matrices = tl.cast(num_layers, tl.int64) * num_tokens
     identity_Tki = tl.where(
         (tl.arange(0, P)[None, :, None] == tl.arange(0, P)[None, None, :]) & is_real(N, P), 1.0, 0.0
     )
@@ -152,7 +153,7 @@ def gain_kernel(
     for depth in range(num_layers):
         is_suffix = tl.program_id(1) == 1
         layer = tl.where(is_suffix, num_layers - 1 - depth, depth)
-        matrix_T = tl.where(is_token_T, layer.to(tl.int64) * num_tokens + token_T, num_matrices)
+        matrix_T = tl.where(is_token_T, tl.cast(layer, tl.int64) * num_tokens + token_T, num_matrices)
         H_Tmi = load_tile(H_pointer, matrix_T, num_matrices, N, P, False).to(tl.float32)
         H_Tmi = tl.where(is_suffix, tl.permute(H_Tmi, (0, 2, 1)), H_Tmi)
         P_Tki, log_scale_T = _advance(P_Tki, H_Tmi, log_scale_T, N)

@@ -38,7 +38,7 @@ def scale_gradient_kernel(
     for _ in tl.static_range(PARTS - 1):
         part_RM, rest_RM = split(rest_RM, PARTS)
         tl.store(scaled, part_RM, mask_RM)
-        scaled += num_rows.to(tl.int64) * M
+        scaled += tl.cast(num_rows, tl.int64) * M  # not num_rows.to: 1 arrives as a plain number
     tl.store(scaled, rest_RM, mask_RM)
 
 
@@ -81,10 +81,10 @@ def gradients_kernel(
             factor_RK, rest_RK = split(wide_RK, PARTS)
             partial_KM = multiply(tl.trans(rest_RK), scaled_RM, partial_KM, PARTS)
         if PARTS == 3:
-            third_RM = tl.load(scaled + 2 * num_rows.to(tl.int64) * M, mask_RM, 0.0)
+            third_RM = tl.load(scaled + 2 * tl.cast(num_rows, tl.int64) * M, mask_RM, 0.0)
             partial_KM = multiply(tl.trans(factor_RK), third_RM, partial_KM, PARTS)
         if PARTS > 1:
-            second_RM = tl.load(scaled + num_rows.to(tl.int64) * M, mask_RM, 0.0)
+            second_RM = tl.load(scaled + tl.cast(num_rows, tl.int64) * M, mask_RM, 0.0)
             partial_KM = multiply(tl.trans(factor_RK), second_RM, partial_KM, PARTS)
         partial_KM = multiply(tl.trans(factor_RK), scaled_RM, partial_KM, PARTS)
         # Two parts of each are enough for the rows' gradient: where there are three it is bfloat16.

@@ -13,6 +13,7 @@ from foreshock.kernels.checks import check_tensor
 from foreshock.kernels.errors import OptionError, ShapeError
 
 Convention = Literal["paper", "rows_first", "v4"]
+CONVENTIONS: Final = get_args(Convention)
 
 MAX_STREAMS: Final = 8
 V4_EPSILON: Final = 1e-6
@@ -66,8 +67,8 @@ def check(logits: Tensor, num_iterations: int, convention: str) -> None:
         raise OptionError(
             f"sinkhorn got num_iterations={num_iterations!r}; give a whole number from 1 on (paper: 20)"
         )
-    if convention not in get_args(Convention):
-        allowed = ", ".join(get_args(Convention))
+    if convention not in CONVENTIONS:
+        allowed = ", ".join(CONVENTIONS)
         raise OptionError(f"sinkhorn got convention={convention!r}; choose one of {allowed}")
 
 

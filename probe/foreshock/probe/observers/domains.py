@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
+from foreshock.probe.observers.measures import sent
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.probe.observers.routing import RoutingPoint
 from foreshock.wire import per_layer
@@ -71,9 +72,11 @@ class DomainObserver:
                 f"the domains of {len(domain_B)} windows were given, but a router got x of {list(x.shape)}: "
                 "call probe.domains before each forward pass, with the windows of that pass"
             )
+        if domain_B.device != indices.device:
+            self._domain_B = domain_B = sent(domain_B, indices.device)
         num_experts = len(self._points[place].state()[0])
         chosen_BN = indices.reshape(len(domain_B), -1)
-        row_BN = chosen_BN + num_experts * domain_B.to(indices.device).unsqueeze(-1)
+        row_BN = chosen_BN + num_experts * domain_B.unsqueeze(-1)
         load = torch.zeros(self._num_domains * num_experts, device=indices.device)
         load.scatter_add_(0, row_BN.reshape(-1), load.new_ones(()).expand(num_choices))
         value, is_known = distance(load.view(self._num_domains, num_experts))

@@ -126,7 +126,12 @@ class _Hook:
         self._hooks.called(self._place, module, args, output)
 
 
-@torch.library.custom_op("foreshock::observed", mutates_args=("token",))
+# Its schema in words: torch before 2.7 does not read a sequence of optional tensors off the annotations
+@torch.library.custom_op(
+    "foreshock::observed",
+    mutates_args=("token",),
+    schema="(Tensor(a!) token, SymInt number, SymInt place, Tensor?[] tensors) -> ()",
+)
 def _observed(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
     """Hands the tensors of a compiled graph to the hooks of this number, if they still listen."""
     hooks = _listening.get(number)

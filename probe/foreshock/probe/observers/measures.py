@@ -31,6 +31,13 @@ def is_spread(values: Tensor) -> bool:
     return any(not placement.is_replicate() for placement in placements)
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on the device, without waiting for it: from pinned memory, which torch keeps."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 class TokenSample:
     """Evenly spaced tokens of a batch, first tokens left out: they carry massive activations of their own."""
 
@@ -52,7 +59,7 @@ class TokenSample:
             positions = (positions[:, 1:] if length > 1 else positions).reshape(-1)
             count = min(self.num_tokens, len(positions))
             chosen = torch.linspace(0, len(positions) - 1, count).round().long()
-            index = positions[chosen].to(values.device)
+            index = sent(positions[chosen], values.device)
             if len(self._indices) >= _MAX_CACHED_SHAPES:
                 self._indices.clear()
             self._indices[key] = index

@@ -41,8 +41,7 @@ class StreamConnection(nn.Module):
 
     def addition(self, x_BSnC: Tensor, *given: Tensor) -> Addition:
         """Returns what the layer does to the streams x; the sub-layer gets `given` as well."""
-        h = cast(Coefficients, self.mixing(x_BSnC))
-        return Addition(self.sublayer(_aggregated(x_BSnC, h), *given), h.h_res, h.h_post)
+        return Addition(*self._parts(x_BSnC, *given))
 
     def read(self, x_BSnC: Tensor) -> Tensor:
         """Returns what the sub-layer gets of the streams, [B, S, C]."""
@@ -50,7 +49,13 @@ class StreamConnection(nn.Module):
 
     def forward(self, x_BSnC: Tensor, *given: Tensor) -> Tensor:
         """Returns the streams after the sub-layer."""
-        return self.addition(x_BSnC, *given)(x_BSnC)
+        # Without an Addition: torch.compile before 2.13 does not follow one through its slots
+        return hyper_connection.mix(x_BSnC, *self._parts(x_BSnC, *given))
+
+    def _parts(self, x_BSnC: Tensor, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What an Addition is made of."""
+        h = cast(Coefficients, self.mixing(x_BSnC))
+        return self.sublayer(_aggregated(x_BSnC, h), *given), h.h_res, h.h_post
 
 
 def _aggregated(x_BSnC: Tensor, h: Coefficients) -> Tensor:
