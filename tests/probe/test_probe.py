@@ -1,5 +1,6 @@
 """The probe at its public door: it records what happened and never harms the run."""
 
+import gc
 import math
 import os
 import time
@@ -361,3 +362,33 @@ def test_only_stop_training_leaves_on_alert(
     with pytest.raises(StopTraining):
         probe.step(loop.step())
     probe.finish()
+
+
+def test_no_history_of_a_forward_pass_is_kept(tmp_path: Path) -> None:
+    """Autograd's graph would hold every activation until the next step."""
+
+    def with_history() -> list[torch.Size]:
+        gc.collect()
+        return [
+            thing.shape
+            for thing in gc.get_objects()
+            if type(thing) is torch.Tensor and thing.grad_fn is not None
+        ]
+
+    config = ModelConfig(connection="mhc", num_blocks=2, width=32, context=16, num_experts=4, qk_norm=True)
+    model = Transformer(config, seed=0)
+    optimizer = build_optimizer(model, TrainConfig(model=config, optimizer=OptimizerConfig(name="muon")))
+    before = len(with_history())
+    probe = attach(model, optimizer, mode="offline", directory=tmp_path, deep=True)
+    loss = None
+    for _ in range(2):
+        probe.domains(["code", "prose"])
+        loss = model.loss(torch.zeros(2, 17, dtype=torch.long))
+        loss.backward()
+        loss = loss.detach()
+        assert len(with_history()) == before
+        optimizer.step()
+        probe.step(loss)
+        assert len(with_history()) == before
+    probe.finish()
+    assert not probe.faults.counts

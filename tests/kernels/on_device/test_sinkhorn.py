@@ -211,14 +211,7 @@ def test_statistics_are_those_of_a_pass_of_their_own(
     with use_backend("reference"):
         _, true = sinkhorn(logits, return_statistics=True, **options)
     assert torch.equal(result, plain)
-    for name in true.__dataclass_fields__:
-        torch.testing.assert_close(
-            getattr(mine, name),
-            getattr(true, name),
-            rtol=1e-5,
-            atol=2e-6,
-            msg=lambda text, n=name: f"{n}: {text}",
-        )
+    torch.testing.assert_close(mine.values, true.values, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("num_streams", [3, 4, 5])
@@ -226,8 +219,7 @@ def test_statistics_do_not_hide_a_bad_token(num_streams: int, device: torch.devi
     logits = random_matrices(200, num_streams, num_streams).float().to(device)
     logits[150, 0, 0] = torch.nan
     _, statistics = sinkhorn(logits, return_statistics=True)
-    for name in statistics.__dataclass_fields__:
-        assert getattr(statistics, name).isnan(), name
+    assert statistics.values.isnan().all()
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)

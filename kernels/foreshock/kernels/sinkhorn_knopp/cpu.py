@@ -22,7 +22,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Returns the matrices, and their statistics [5, 2] ([0, 2] unless asked for)."""
     given_nnT = _token_last(logits_Tnn, convention)
-    logits_nnT, wide_T = _narrow(given_nnT, convention)
+    logits_nnT, wide_T, range_T = _narrow(given_nnT, convention)
     epsilon = _epsilon(convention)
     K_nnT = _first_columns(logits_nnT, epsilon)
     a_nT, b_nT = _scales(K_nnT, num_iterations, epsilon)[-1]
@@ -32,14 +32,14 @@ def forward(
         result_nnT[..., wide_T] = reference.alternate(wide_nnT, num_iterations)
     statistics_S2 = result_nnT.new_empty((0, 2), dtype=torch.float32)
     if return_statistics:
-        statistics_S2 = measure(_turned(given_nnT, convention), _turned(result_nnT, convention))
+        statistics_S2 = measure(given_nnT, _turned(result_nnT, convention), range_T)
     return _token_first(result_nnT, convention, logits_Tnn.dtype), statistics_S2
 
 
 def backward(logits_Tnn: Tensor, grad_Tnn: Tensor, num_iterations: int, convention: Convention) -> Tensor:
     """Returns the gradient of the logits."""
     given_nnT, grad_nnT = _token_last(logits_Tnn, convention), _token_last(grad_Tnn, convention)
-    logits_nnT, wide_T = _narrow(given_nnT, convention)
+    logits_nnT, wide_T, _range = _narrow(given_nnT, convention)
     result_nnT = _reverse(grad_nnT.clone(), logits_nnT, num_iterations, _epsilon(convention))
     if len(wide_T):
         result_nnT[..., wide_T] = _reverse_logarithms(
@@ -70,16 +70,20 @@ def _token_first(value_nnT: Tensor, convention: Convention, dtype: torch.dtype) 
     return _turned(value_nnT, convention).permute(2, 0, 1).to(dtype).contiguous()
 
 
-def _narrow(given_nnT: Tensor, convention: Convention) -> tuple[Tensor, Tensor]:
-    """Logits that the exp domain can take, and the indices of those (then 0) that it cannot."""
+def _narrow(given_nnT: Tensor, convention: Convention) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits that the exp domain can take, the indices of those (then 0) that it cannot, and their range.
+
+    The range [T] is None where nobody had to ask for it.
+    """
     if convention == "v4":
         is_lifted = bool((given_nnT == -torch.inf).any())
         none_T = torch.empty(0, dtype=torch.int64)
-        return reference.lift_empty_lines(given_nnT) if is_lifted else given_nnT, none_T
+        return reference.lift_empty_lines(given_nnT) if is_lifted else given_nnT, none_T, None
     flat_MT = given_nnT.flatten(0, 1)
-    is_wide_T = ~(flat_MT.amax(0) - flat_MT.amin(0) <= WIDE_NATS)
+    range_T = flat_MT.amax(0) - flat_MT.amin(0)
+    is_wide_T = ~(range_T <= WIDE_NATS)
     wide_T = is_wide_T.nonzero().squeeze(1)
-    return given_nnT.masked_fill(is_wide_T, 0.0) if len(wide_T) else given_nnT, wide_T
+    return given_nnT.masked_fill(is_wide_T, 0.0) if len(wide_T) else given_nnT, wide_T, range_T
 
 
 def _first_columns(logits_nnT: Tensor, epsilon: float) -> Tensor:

@@ -16,7 +16,6 @@ from foreshock.kernels.sinkhorn_knopp.statistics import (
     NUM_STATISTICS,
     SinkhornStatistics,
     statistics_of,
-    unpack,
 )
 
 
@@ -68,7 +67,7 @@ def sinkhorn(
     if chosen == "reference" or logits.shape[-1] == 1 or logits.numel() == 0:
         return _by_reference(logits, num_iterations, convention, return_statistics)
     result, values_S2 = sinkhorn_forward(logits, num_iterations, convention, return_statistics, chosen)
-    return (result, unpack(values_S2)) if return_statistics else result
+    return (result, SinkhornStatistics(values_S2)) if return_statistics else result
 
 
 def _by_reference(
@@ -120,9 +119,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.save_for_backward(inputs[0])
     _, ctx.num_iterations, ctx.convention, _, ctx.backend = inputs
     ctx.mark_non_differentiable(output[1])
+    # No zeros in the place of a gradient that the statistics cannot have
+    ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx: Any, gradient: Tensor, _statistics: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, gradient: Tensor | None, _statistics: None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return None, None, None, None, None
     result = sinkhorn_backward(*ctx.saved_tensors, gradient, ctx.num_iterations, ctx.convention, ctx.backend)
     return result, None, None, None, None
 

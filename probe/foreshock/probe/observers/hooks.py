@@ -33,8 +33,9 @@ class ForwardHooks:
 
     `place` is the module's number among `modules`, of which None are passed over. `pick` chooses tensors, or
     None for nothing to measure, and must be traceable; `measure` is called while the sheet `cadence` is due,
-    runs under `no_grad` and at the sheet's cost, and what it raises is counted as `told`. `beside` is any
-    tensor on the training device.
+    runs under `no_grad` and at the sheet's cost, and what it raises is counted as `told`. Tensors come with
+    their history: what is kept of one, and not computed from it, must be detached. `beside` is any tensor on
+    the training device.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class ForwardHooks:
             if not tensors:
                 raise LookupError("a compiled graph could not pick what is to be measured")
             with torch.no_grad():
-                self._measure(place, [None if one is None else one.detach() for one in tensors])
+                self._measure(place, tensors)
         except Exception as error:
             self._faults.count(self._told, error)
         self._clock.charge(self._cadence, begun)

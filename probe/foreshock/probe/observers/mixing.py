@@ -4,7 +4,6 @@ Legend: T tokens, K sampled tokens, n streams, C width, L layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import torch
@@ -55,7 +54,7 @@ class MixingObserver:
         self._tokens = TokenSample(num_sampled_tokens)
         self._sampled: list[Tensor | None] = [None] * len(points)
         self._sizes = Sizes(len(points), num_sampled_tokens)
-        self._gains: Visits[tuple[Tensor, ...]] = Visits(len(points))
+        self._gains: Visits[Tensor] = Visits(len(points))
         self.num_streams: int | None = None
 
     @property
@@ -99,7 +98,7 @@ class MixingObserver:
         """Writes the layers' gains and streams; what all layers say together, if all of them were there."""
         with self._clock.charging("step"):
             self._sizes.write(*self._streams_SL)
-            for layers, visits in self._gains.finish(len):
+            for layers, visits in self._gains.finish(Tensor.dim):
                 gains_SL = _joined_gains(visits).T
                 self._gains_SL[: len(gains_SL), layers] = gains_SL
         if not self._is_sampling:
@@ -132,15 +131,13 @@ class MixingObserver:
         mixed = self.points[layer].read(args, output)
         if mixed is None:
             return None
-        told = (
-            () if mixed.statistics is None else tuple(getattr(mixed.statistics, name) for name in _STATISTICS)
-        )
-        return mixed.h_res, mixed.streams, mixed.h_pre, mixed.h_post, *told
+        told = None if mixed.statistics is None else mixed.statistics.values
+        return mixed.h_res, mixed.streams, mixed.h_pre, mixed.h_post, told
 
     def _measure(self, layer: int, tensors: Tensors) -> None:
-        h_res, streams, h_pre, h_post, *told = tensors
+        h_res, streams, h_pre, h_post, told = tensors
         assert h_res is not None, "a mixing without a matrix is not picked"
-        statistics = SinkhornStatistics(*told) if told else None  # type: ignore[arg-type]
+        statistics = None if told is None else SinkhornStatistics(told)
         self.write(layer, Mixed(streams, h_res, h_pre, h_post, statistics))
 
     def write(self, layer: int, mixed: Mixed) -> None:
@@ -148,9 +145,9 @@ class MixingObserver:
         h_res_BSnn, told = mixed.h_res.detach(), mixed.statistics
         self.num_streams = n = h_res_BSnn.shape[-1]
         if told is not None:
-            self._gains.add(layer, tuple(getattr(told, name) for name in _TOLD_GAINS))
+            self._gains.add(layer, told.values)
         else:
-            self._gains.add(layer, (_gains_of(h_res_BSnn.reshape(-1, n, n).float()),))
+            self._gains.add(layer, _gains_of(h_res_BSnn.reshape(-1, n, n).float()))
         if self._is_sampling:
             self._sampled[layer] = self._tokens.of(h_res_BSnn).float()
         if mixed.streams is not None:
@@ -176,16 +173,19 @@ def _gains_of(matrices_Tnn: Tensor) -> Tensor:
     return torch.cat((values_ST.mean(1), values_ST.amax(1), gains.negativity.amax().reshape(1)))
 
 
-def _joined_gains(visits: list[list[tuple[Tensor, ...]]]) -> Tensor:
-    """GAIN_SERIES of layers, [L, S], from what each pass has computed, or been told."""
-    flat = [value for entries in visits for entry in entries for value in entry]
-    values_LVS = torch.stack(flat).view(len(visits), len(visits[0]), -1)
-    if flat[0].dim() == 0:
-        gains, logits = values_LVS.tensor_split([2 * len(LAYER_GAINS)], dim=-1)
-        # Without a negative entry: 0, and NaN where a matrix is
-        negativity = gains[..., -1:] * 0.0
-        values_LVS = torch.cat((gains, negativity, logits), dim=-1)
-    return together(values_LVS, _MEANS)
+def _joined_gains(visits: list[list[Tensor]]) -> Tensor:
+    """GAIN_SERIES of layers, [L, S], from what each pass has computed [S - 2], or been told [5, 2]."""
+    stacked = torch.stack([entry for entries in visits for entry in entries])
+    values_LVx = stacked.view(len(visits), -1, *stacked.shape[1:])
+    if values_LVx.dim() == 4:
+        errors_LV22, amax_LV22, logits_LV12 = values_LVx.tensor_split([2, 4], dim=2)
+        # Where no entry is negative, norms are amax
+        gains_LV62 = torch.cat((amax_LV22, amax_LV22, errors_LV22), dim=2)
+        gains_LVS = gains_LV62.transpose(2, 3).flatten(2)
+        # 0, and NaN where a matrix is
+        negativity_LV1 = gains_LVS[..., -1:] * 0.0
+        values_LVx = torch.cat((gains_LVS, negativity_LV1, logits_LV12.flatten(2)), dim=2)
+    return together(values_LVx, _MEANS)
 
 
 def _composite_row(matrices_LKnn: Tensor) -> Tensor:
@@ -215,17 +215,8 @@ def _composite_row(matrices_LKnn: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-_STATISTICS: Final = tuple(field.name for field in fields(SinkhornStatistics))
 # Where GAIN_SERIES has means over tokens
 _MEANS: Final = slice(0, len(LAYER_GAINS)), slice(2 * len(LAYER_GAINS) + 1, 2 * len(LAYER_GAINS) + 2)
-# GAIN_SERIES without negativity, by the kernel's names: where no entry is negative, norms are amax
-_TOLD: Final = {"layer_norm_inf": "amax_forward", "layer_norm_one": "amax_backward"}
-_TOLD_GAINS: Final = tuple(
-    f"{_TOLD.get(name, name.removeprefix('layer_'))}_{reduction}"
-    for names in (LAYER_GAINS, ("logit_range",))
-    for reduction in ("mean", "max")
-    for name in names
-)
 _REDUCE: Final = {
     "mean": lambda value_LK: value_LK.mean(1),
     "max": lambda value_LK: value_LK.amax(1),

@@ -84,7 +84,7 @@ class TearObserver:
     def _keep(self, place: int, tensors: Tensors) -> None:
         x, indices = tensors
         if x is not None and indices is not None and self._points[place].block is not None:
-            self._routed[place] = x, indices
+            self._routed[place] = x.detach(), indices.detach()
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         (y,), routed, self._routed[place] = tensors, self._routed[place], None

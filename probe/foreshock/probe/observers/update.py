@@ -7,7 +7,7 @@ holds no more than ENTRIES numbers a parameter.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers.around_step import AroundStep
-from foreshock.probe.observers.measures import local
+from foreshock.probe.observers.measures import local, sent
 from foreshock.probe.observers.observer import Columns, Places
 
 ENTRIES: Final = 512
@@ -32,8 +32,21 @@ class Descent:
     length: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """How many entries of the model each sampled one stands for, their sum, and whose it is (a number)."""
+
+    weight_E: Tensor
+    total: Tensor
+    owner_E: Tensor
+
+
 class UpdateObserver:
-    """Writes size, relative size and direction of the update, and Adam's RMS where there is Adam."""
+    """Writes size, relative size and direction of the update, and Adam's RMS where there is Adam.
+
+    Samples of all parameters lie in one tensor [E]: an operator for each parameter would cost more than
+    the numbers are worth.
+    """
 
     columns: Final[Columns] = {"slow": ("update_rms", "update_ratio", "update_cosine", "adam_rms")}
 
@@ -43,7 +56,7 @@ class UpdateObserver:
         self._parameters = [one for one in parameters if one.requires_grad and local(one.detach()).numel()]
         self._optimizer, self._faults = optimizer, faults
         self.last: Descent | None = None
-        self._known_weights: dict[tuple[int, ...], Tensor] = {}
+        self._known: dict[tuple[tuple[int, int], ...], _Entries] = {}
 
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks the optimizer, before and after its step."""
@@ -51,7 +64,7 @@ class UpdateObserver:
         self._around = AroundStep(
             self._optimizer,
             # All of them: a closure computes the gradients only after this
-            lambda: [_sampled(one).clone() for one in self._parameters],
+            lambda: _joined([_sampled(one) for one in self._parameters]),
             self._compare,
             clock=clock,
             cadence="slow",
@@ -68,55 +81,75 @@ class UpdateObserver:
         """Removes the hooks."""
         self._around.close()
 
-    def _compare(self, before: list[Tensor]) -> None:
-        pairs = zip(self._parameters, before, strict=True)
-        trained = [(one, sample) for one, sample in pairs if _has_gradient(one)]
-        if trained:
-            self._write(*map(list, zip(*trained, strict=True)))
+    def _compare(self, theta_E: Tensor) -> None:
+        trained = [one for one in self._parameters if _has_gradient(one)]
+        if not trained:
+            return
+        now = [_sampled(one) for one in trained]
+        if len(trained) < len(self._parameters):
+            parts = torch.split(theta_E, [len(_sampled(one)) for one in self._parameters])
+            pairs = zip(parts, self._parameters, strict=True)
+            theta_E = torch.cat([part for part, one in pairs if _has_gradient(one)])
+        gradients = [_sampled(_gradient(one)) for one in trained]
+        entries = self._entries(trained, now)
+        self._write(theta_E, _joined(now) - theta_E, -_joined(gradients), entries)
+        self._write_adam_rms(dict(zip(map(id, trained), gradients, strict=True)))
 
-    def _write(self, trained: list[Tensor], before: list[Tensor]) -> None:
-        weight = self._weights([one.numel() for one in trained], before)
-        theta = _joined(before)
-        update = _joined([_sampled(one) for one in trained]) - theta
-        descent = -_joined([_sampled(_gradient(one)) for one in trained])
-        update_square, theta_square = _dot(weight, update, update), _dot(weight, theta, theta)
-        self._rms.copy_((update_square / weight.sum()).sqrt())
+    def _write(self, theta_E: Tensor, update_E: Tensor, descent_E: Tensor, entries: _Entries) -> None:
+        weighted_E = entries.weight_E * update_E
+        update_square = weighted_E.dot(update_E)
+        theta_square = (entries.weight_E * theta_E).dot(theta_E)
+        self._rms.copy_((update_square / entries.total).sqrt())
         self._ratio.copy_((update_square / theta_square.clamp_min(_TINY)).sqrt())
-        length = (update_square * _dot(weight, descent, descent)).sqrt()
-        along = _dot(weight, update, descent)
+        length = (update_square * (entries.weight_E * descent_E).dot(descent_E)).sqrt()
+        along = weighted_E.dot(descent_E)
         self._cosine.copy_(along / length.clamp_min(_TINY))
         self.last = Descent(along, length)
-        self._write_adam_rms()
 
-    def _write_adam_rms(self) -> None:
+    def _write_adam_rms(self, gradients: dict[int, Tensor]) -> None:
         """sqrt(mean g^2 / (v_hat + eps^2)) over the parameters that Adam trains."""
-        ratios, sizes = list[Tensor](), list[int]()
+        trained, seconds, steps, betas, squares = [], [], [], [], []
         for group in self._optimizer.param_groups:
             if "betas" not in group:
                 continue
-            beta, eps = group["betas"][1], group["eps"]
             for one in group["params"]:
                 state = self._optimizer.state.get(one, {})
-                if not _has_gradient(one) or "exp_avg_sq" not in state:
-                    continue
-                second = _sampled(state["exp_avg_sq"]).float() / (1 - beta ** state["step"])
-                ratios.append(_sampled(_gradient(one)).float().square() / (second + eps**2))
-                sizes.append(one.numel())
-        if ratios:
-            weight = self._weights(sizes, ratios)
-            self._adam_rms.copy_((weight.dot(torch.cat(ratios)) / weight.sum()).sqrt())
+                if id(one) in gradients and "exp_avg_sq" in state:
+                    trained.append(one)
+                    seconds.append(_sampled(state["exp_avg_sq"]))
+                    steps.append(state["step"])
+                    betas.append(group["betas"][1])
+                    squares.append(group["eps"] ** 2)
+        if not trained:
+            return
+        parts = [gradients[id(one)] for one in trained]
+        entries = self._entries(trained, parts)
+        steps_P = _stacked(steps, parts[0].device)
+        beta_P, square_P = sent(torch.tensor((betas, squares)), steps_P.device)
+        both_2P = torch.stack((1 - beta_P**steps_P, square_P))
+        bias_E, square_E = sent(both_2P, parts[0].device).index_select(1, entries.owner_E)
+        ratio_E = _joined(parts).square() / (_joined(seconds) / bias_E + square_E)
+        self._adam_rms.copy_((entries.weight_E.dot(ratio_E) / entries.total).sqrt())
 
-    def _weights(self, sizes: list[int], parts: list[Tensor]) -> Tensor:
-        """How many entries of the model each sampled one stands for."""
-        key = tuple(sizes)
-        if key not in self._known_weights:
-            if len(self._known_weights) >= _MAX_KNOWN:
-                self._known_weights.clear()
-            weights = [
-                torch.full((len(part),), size / len(part)) for size, part in zip(sizes, parts, strict=True)
-            ]
-            self._known_weights[key] = torch.cat(weights).to(parts[0].device)
-        return self._known_weights[key]
+    def _entries(self, parameters: list[Tensor], samples: list[Tensor]) -> _Entries:
+        key = tuple((one.numel(), len(sample)) for one, sample in zip(parameters, samples, strict=True))
+        if key not in self._known:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            size_P, counts = torch.tensor(key).T
+            weight_E = (size_P / counts).repeat_interleave(counts)
+            owner_E = torch.arange(len(counts)).repeat_interleave(counts)
+            device = samples[0].device
+            self._known[key] = _Entries(weight_E.to(device), weight_E.sum().to(device), owner_E.to(device))
+        return self._known[key]
+
+
+def _stacked(steps: list[Any], device: torch.device) -> Tensor:
+    """How many steps each parameter has been trained; optimizers count in numbers, or on either side."""
+    counts = [local(one) if isinstance(one, Tensor) else torch.tensor(float(one)) for one in steps]
+    if len({one.device for one in counts}) > 1:
+        counts = [sent(one, device) for one in counts]
+    return torch.stack([one.reshape(()) for one in counts]).float()
 
 
 def _sampled(values: Tensor) -> Tensor:
@@ -144,7 +177,3 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat([part.float() for part in parts])
-
-
-def _dot(weight: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    return (weight * one).dot(two)

@@ -65,7 +65,7 @@ class Sizes:
 
     def take(self, layer: int, streams: Tensor) -> None:
         """Measures a layer's stream, [B, S, ..]."""
-        flat = self._tokens.of(streams).float().reshape(-1)
+        flat = self._tokens.of(streams).float().view(-1)
         raw_3 = flat.new_empty(3)
         square, low, high = raw_3.unbind()
         # Several times faster than norms
