@@ -198,6 +198,8 @@ def singular_values(M_nnX: Tensor) -> Tensor:
     """All singular values [n, X], largest first: LAPACK's, which refuses what is not finite (there NaN)."""
     M_Xnn = M_nnX.movedim(-1, 0)
     is_finite_X = M_Xnn.isfinite().all(-1).all(-1)
+    if len(M_nnX) == 1:  # without LAPACK, for which a GPU would be waited for
+        return M_nnX[0].abs().where(is_finite_X, torch.nan)
     values_Xn: Tensor = torch.linalg.svdvals(M_Xnn.where(is_finite_X[:, None, None], 0.0))
     return values_Xn.where(is_finite_X[:, None], torch.nan).mT
 

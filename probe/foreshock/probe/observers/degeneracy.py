@@ -51,7 +51,7 @@ def layer_degeneracy(H_LKnn: Tensor) -> Tensor:
 def pre_cancellation(x_KnC: Tensor, h_pre_Kn: Tensor) -> Tensor:
     """Mean and minimum over tokens of |sum_j h_j x_j| / sum_j |h_j| |x_j|, [2]."""
     x_KnC, h_pre_Kn = x_KnC.float(), h_pre_Kn.float()
-    read_KC = torch.einsum("kn,knc->kc", h_pre_Kn, x_KnC)
+    read_KC = (h_pre_Kn.unsqueeze(1) @ x_KnC).squeeze(1)
     terms_K = (h_pre_Kn.abs() * torch.linalg.vector_norm(x_KnC, dim=-1)).sum(-1)
     return _left(torch.linalg.vector_norm(read_KC, dim=-1), terms_K)
 

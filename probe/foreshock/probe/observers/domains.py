@@ -42,7 +42,6 @@ class DomainObserver:
             self._measure,
             clock=clock,
             cadence="slow",
-            beside=self._distance_L,
             faults=self._faults,
             told="observing domains",
         )

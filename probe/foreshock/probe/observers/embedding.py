@@ -28,7 +28,6 @@ class EmbeddingObserver:
             self._measure,
             clock=clock,
             cadence="step",
-            beside=self._rms,
             faults=self._faults,
             told="observing the embedding",
         )

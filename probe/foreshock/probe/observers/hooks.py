@@ -34,8 +34,8 @@ class ForwardHooks:
     `place` is the module's number among `modules`, of which None are passed over. `pick` chooses tensors, or
     None for nothing to measure, and must be traceable; `measure` is called while the sheet `cadence` is due,
     runs under `no_grad` and at the sheet's cost, and what it raises is counted as `told`. Tensors come with
-    their history: what is kept of one, and not computed from it, must be detached. `beside` is any tensor on
-    the training device.
+    their history: what is kept of one, and not computed from it, must be detached. `keeps` are the places of
+    those among the picked; a compiled graph hands over copies of them, since it uses their memory again.
     """
 
     def __init__(
@@ -46,18 +46,19 @@ class ForwardHooks:
         *,
         clock: Clock,
         cadence: Cadence,
-        beside: Tensor,
         faults: Faults,
         told: str,
         of_any_pass: bool = False,
+        keeps: tuple[int, ...] = (),
     ) -> None:
         self._of_any_pass = of_any_pass
         self._pick, self._measure = pick, measure
         self._clock, self._cadence = clock, cadence
         self._faults, self._told = faults, told
+        self._keeps = keeps
         # What a compiled graph believes to change, lest it leave the operator out. Nothing else may be in it:
-        # the graph takes a copy before and puts it back behind
-        self._token = beside.new_zeros(())
+        # the graph takes a copy before and puts it back behind. On the host, where that costs no launch
+        self._token = torch.zeros(())
         self._number = next(_numbers)
         _listening[self._number] = self
         self._handles: list[RemovableHandle] = [
@@ -94,10 +95,14 @@ class ForwardHooks:
         except Exception as error:
             self._faults.count(self._told, error)
 
+    def replayed(self, place: int, tensors: Tensors) -> None:
+        """Measures what a compiled graph has picked, if it is due."""
+        if self._clock.is_due[self._cadence]:
+            numbered = enumerate(tensors)
+            self.measured(place, [_copy(one) if number in self._keeps else one for number, one in numbered])
+
     def measured(self, place: int, tensors: Tensors) -> None:
-        """Measures, if it is due; called from a compiled graph with what was picked there."""
-        if not self._clock.is_due[self._cadence]:
-            return
+        """Measures, whether it is due or not."""
         begun = perf_counter()
         try:
             if not tensors:
@@ -107,6 +112,10 @@ class ForwardHooks:
         except Exception as error:
             self._faults.count(self._told, error)
         self._clock.charge(self._cadence, begun)
+
+
+def _copy(one: Tensor | None) -> Tensor | None:
+    return None if one is None else one.clone()
 
 
 def first_argument(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
@@ -127,17 +136,23 @@ class _Hook:
         self._hooks.called(self._place, module, args, output)
 
 
+# It must run at each step, and not once while launches are recorded for a CUDA graph: the graph is cut there.
+# Older torch knows no such tag, and takes no graph at all where a tensor, the token, is on the host
+_UNSAFE: Final = getattr(torch.Tag, "cudagraph_unsafe", None)
+
+
 # Its schema in words: torch before 2.7 does not read a sequence of optional tensors off the annotations
 @torch.library.custom_op(
     "foreshock::observed",
     mutates_args=("token",),
     schema="(Tensor(a!) token, SymInt number, SymInt place, Tensor?[] tensors) -> ()",
+    **({} if _UNSAFE is None else {"tags": (_UNSAFE,)}),
 )
 def _observed(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
     """Hands the tensors of a compiled graph to the hooks of this number, if they still listen."""
     hooks = _listening.get(number)
     if hooks is not None:
-        hooks.measured(place, tensors)
+        hooks.replayed(place, tensors)
 
 
 @_observed.register_fake

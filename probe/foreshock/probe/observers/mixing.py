@@ -89,9 +89,9 @@ class MixingObserver:
             self._measure,
             clock=clock,
             cadence="step",
-            beside=self._gains_SL,
             faults=self._faults,
             told="observing a mixing matrix",
+            keeps=(_TOLD,),
         )
 
     def end_step(self) -> None:
@@ -217,6 +217,8 @@ def _composite_row(matrices_LKnn: Tensor) -> Tensor:
 
 # Where GAIN_SERIES has means over tokens
 _MEANS: Final = slice(0, len(LAYER_GAINS)), slice(2 * len(LAYER_GAINS) + 1, 2 * len(LAYER_GAINS) + 2)
+# Of what is picked, the statistics
+_TOLD: Final = 4
 _REDUCE: Final = {
     "mean": lambda value_LK: value_LK.mean(1),
     "max": lambda value_LK: value_LK.amax(1),

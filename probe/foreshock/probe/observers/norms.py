@@ -42,7 +42,6 @@ class NormObserver:
             self._measure,
             clock=clock,
             cadence="slow",
-            beside=self._input_N,
             faults=self._faults,
             told="observing a normalisation",
         )

@@ -36,7 +36,6 @@ class PartitionObserver:
             self._measure,
             clock=clock,
             cadence="slow",
-            beside=self._mean,
             faults=self._faults,
             told="observing the output",
         )

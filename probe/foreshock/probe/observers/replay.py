@@ -48,7 +48,6 @@ class ReplayObserver:
             self._measure,
             clock=clock,
             cadence="rare",
-            beside=self._block_SL,
             faults=self._faults,
             told="observing a replay",
             of_any_pass=True,

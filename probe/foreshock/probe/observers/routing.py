@@ -94,7 +94,6 @@ class RoutingObserver:
             self._measure,
             clock=clock,
             cadence="slow",
-            beside=self._block_SL,
             faults=self._faults,
             told="observing a router",
         )

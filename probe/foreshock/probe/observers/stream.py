@@ -42,7 +42,6 @@ class StreamObserver:
             self._measure,
             clock=clock,
             cadence="step",
-            beside=self._size_SL,
             faults=self._faults,
             told="observing the residual stream",
         )

@@ -62,7 +62,6 @@ class SwigluObserver:
             self._measure,
             clock=clock,
             cadence="slow",
-            beside=self._saturation_L,
             faults=self._faults,
             told="observing a SwiGLU",
         )

@@ -58,13 +58,13 @@ class TearObserver:
                 measure,
                 clock=clock,
                 cadence="rare",
-                beside=self._tear_L,
                 faults=self._faults,
                 told="observing the tear",
+                keeps=keeps,
             )
-            for hooked, pick, measure in (
-                (modules, self._pick_routed, self._keep),
-                (blocks, _pick_output, self._measure),
+            for hooked, pick, measure, keeps in (
+                (modules, self._pick_routed, self._keep, (0, 1)),
+                (blocks, _pick_output, self._measure, ()),
             )
         ]
 

@@ -157,10 +157,13 @@ def _sampled(values: Tensor) -> Tensor:
 
     The distance shares no factor with the length of a row: else all entries would be of a few columns.
     """
-    part = local(values.detach())
-    distance = -(-part.numel() // ENTRIES)
+    part = local(values)
+    num_entries = part.numel()
+    distance = -(-num_entries // ENTRIES)
     while math.gcd(distance, part.shape[-1] if part.dim() else 1) > 1:
         distance += 1
+    if part.is_contiguous():
+        return part.as_strided((-(-num_entries // distance),), (distance,))
     return part.reshape(-1)[::distance]
 
 
