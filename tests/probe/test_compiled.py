@@ -19,6 +19,10 @@ from foreshock.wire import parse_column
 NOT_SEEN = {"max_attention_logit"}
 
 
+# Of torch itself, where inductor is imported first
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+
+
 @pytest.mark.parametrize("connection", ["hc", "mhc"])
 def test_a_compiled_model_shows_what_an_eager_one_does(
     connection: Any, tmp_path: Path, read_spool: Callable[..., Any]
@@ -116,8 +120,6 @@ class Routed(nn.Module):
         return self.head(x)
 
 
-# Of torch itself, where inductor is imported first
-@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_routers_are_seen_with_what_they_route_for(
     backend: str, tmp_path: Path, read_spool: Callable[..., Any]

@@ -92,7 +92,9 @@ def waits(work: Callable[[], object]) -> list[str]:
             work()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return [f"{one.filename}:{one.lineno}" for one in caught if "synchroniz" in str(one.message)]
+    places = [f"{one.filename}:{one.lineno}" for one in caught if "synchroniz" in str(one.message)]
+    # The mode warns of itself; and the writer has a thread of its own to wait in
+    return [place for place in places if "torch/cuda/__init__" not in place and "probe/writer" not in place]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,8 +1,10 @@
 """The steps as Triton kernels: aggregate and mix here, the projection in projection.py.
 
-Shape suffixes: T tokens of one program, n streams padded to a power of two (outputs i, inputs j), c a chunk
-of the width. Streams are read and written in their own dtype, sums and coefficients are float32. A program of
-a forward kernel takes one chunk, one of a backward kernel all chunks of its tokens: no sum leaves it.
+Shape suffixes: T tokens of one program, c a chunk of the width, l a thread's share of a sum. Every stream
+has a tile [T, c] of its own and every coefficient a vector [T] (outputs i, inputs j): with the streams as a
+third axis, Triton 3.6 summed over them through shared memory, ten times slower than the memory allows.
+Streams are read and written in their own dtype, sums and coefficients are float32. A program takes all chunks
+of its tokens: no sum leaves it.
 """
 
 from typing import Any
@@ -39,33 +41,52 @@ def _place(num_tokens, start_c, C: tl.constexpr, T: tl.constexpr, CHUNK: tl.cons
 
 
 @triton.jit
-def _streams(pointer, token_T, chunk_c, inside_Tc, N: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
-    """Pointers and mask of the tile [n, T, c] of streams."""
-    stream_n = tl.arange(0, P)
-    row_nT = token_T[None, :] * N + stream_n[:, None]
-    mask_nTc = tl.broadcast_to(inside_Tc[None, :, :], (P, inside_Tc.shape[0], inside_Tc.shape[1]))
-    if N != P:
-        mask_nTc = mask_nTc & (stream_n < N)[:, None, None]
-    return pointer + row_nT[:, :, None] * C + chunk_c[None, None, :], mask_nTc
+def _load(pointer, token_T, chunk_c, inside_Tc, C: tl.constexpr):
+    return tl.load(pointer + token_T[:, None] * C + chunk_c[None, :], inside_Tc, 0.0).to(tl.float32)
 
 
 @triton.jit
-def _coefficients(pointer, token_T, num_tokens, N: tl.constexpr, P: tl.constexpr):
-    """Pointers and mask of [n, T], one coefficient a stream."""
-    stream_n = tl.arange(0, P)
-    mask_nT = (token_T < num_tokens)[None, :] & (stream_n < N)[:, None]
-    return pointer + token_T[None, :] * N + stream_n[:, None], mask_nT
+def _load_streams(pointer, token_T, chunk_c, inside_Tc, N: tl.constexpr, C: tl.constexpr):
+    """The tiles [T, c] of all streams."""
+    tiles = (_load(pointer, token_T * N, chunk_c, inside_Tc, C),)
+    for stream in tl.static_range(1, N):
+        tiles = tiles + (_load(pointer, token_T * N + stream, chunk_c, inside_Tc, C),)
+    return tiles
 
 
 @triton.jit
-def _load(pointer, mask):
-    return tl.load(pointer, mask, 0.0).to(tl.float32)
+def _store(pointer, value_Tc, token_T, chunk_c, inside_Tc, C: tl.constexpr):
+    tl.store(pointer + token_T[:, None] * C + chunk_c[None, :], value_Tc, inside_Tc)
 
 
 @triton.jit
-def _by_lane(x_xTc, X: tl.constexpr, T: tl.constexpr, LANES: tl.constexpr):
+def _coefficients(pointer, token_T, num_tokens, NUM: tl.constexpr, ALL: tl.constexpr, STEP: tl.constexpr):
+    """`NUM` of the `ALL` coefficients of a token, each [T]: from the pointer on, `STEP` apart."""
+    values = (tl.load(pointer + token_T * ALL, token_T < num_tokens, 0.0),)
+    for number in tl.static_range(1, NUM):
+        values = values + (tl.load(pointer + token_T * ALL + number * STEP, token_T < num_tokens, 0.0),)
+    return values
+
+
+@triton.jit
+def _store_sums(pointer, sums, token_T, num_tokens, NUM: tl.constexpr):
+    """Adds up each [T, lane] and stores it as a token's coefficient."""
+    for number in tl.static_range(NUM):
+        tl.store(pointer + token_T * NUM + number, tl.sum(sums[number], 1), token_T < num_tokens)
+
+
+@triton.jit
+def _zeros(NUM: tl.constexpr, T: tl.constexpr, LANES: tl.constexpr):
+    sums = (tl.zeros((T, LANES), tl.float32),)
+    for _ in tl.static_range(1, NUM):
+        sums = sums + (tl.zeros((T, LANES), tl.float32),)
+    return sums
+
+
+@triton.jit
+def _by_lane(x_Tc, T: tl.constexpr, LANES: tl.constexpr):
     """Sums the neighbouring columns that one thread holds; nothing crosses threads."""
-    return tl.sum(tl.reshape(x_xTc, (X, T, LANES, x_xTc.shape[2] // LANES)), 3)
+    return tl.sum(tl.reshape(x_Tc, (T, LANES, x_Tc.shape[1] // LANES)), 2)
 
 
 @triton.jit
@@ -75,20 +96,20 @@ def aggregate_forward_kernel(
     out_pointer,
     num_tokens,
     N: tl.constexpr,
-    P: tl.constexpr,
     C: tl.constexpr,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     LANES: tl.constexpr,
 ):
     token_T, _chunk, _inside = _place(num_tokens, 0, C, T, CHUNK)
-    pre, mask_nT = _coefficients(pre_pointer, token_T, num_tokens, N, P)
-    pre_nT = tl.load(pre, mask_nT, 0.0)
+    pre = _coefficients(pre_pointer, token_T, num_tokens, N, N, 1)
     for start_c in range(0, C, CHUNK):
         token_T, chunk_c, inside_Tc = _place(num_tokens, start_c, C, T, CHUNK)
-        x, mask_nTc = _streams(x_pointer, token_T, chunk_c, inside_Tc, N, P, C)
-        out_Tc = tl.sum(_load(x, mask_nTc) * pre_nT[:, :, None], 0)
-        tl.store(out_pointer + token_T[:, None] * C + chunk_c[None, :], out_Tc, inside_Tc)
+        x = _load_streams(x_pointer, token_T, chunk_c, inside_Tc, N, C)
+        out_Tc = pre[0][:, None] * x[0]
+        for stream in tl.static_range(1, N):
+            out_Tc += pre[stream][:, None] * x[stream]
+        _store(out_pointer, out_Tc, token_T, chunk_c, inside_Tc, C)
 
 
 @triton.jit
@@ -101,34 +122,25 @@ def aggregate_backward_kernel(
     num_tokens,
     width,
     N: tl.constexpr,
-    P: tl.constexpr,
     C: tl.constexpr,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     LANES: tl.constexpr,
 ):
     token_T, _chunk, _inside = _place(num_tokens, 0, C, T, CHUNK)
-    pre, mask_nT = _coefficients(pre_pointer, token_T, num_tokens, N, P)
-    pre_nT = tl.load(pre, mask_nT, 0.0)
-    grad_pre_nTl = tl.zeros((P, T, LANES), tl.float32)
+    pre = _coefficients(pre_pointer, token_T, num_tokens, N, N, 1)
+    sums = _zeros(N, T, LANES)
     # The end is an argument: were it a constant, LLVM would unroll the loop for AMD, into 218 registers.
     for start_c in range(0, width, CHUNK):
         token_T, chunk_c, inside_Tc = _place(num_tokens, start_c, C, T, CHUNK)
-        x, mask_nTc = _streams(x_pointer, token_T, chunk_c, inside_Tc, N, P, C)
-        grad_x, _mask = _streams(grad_x_pointer, token_T, chunk_c, inside_Tc, N, P, C)
-        grad = grad_pointer + token_T[:, None] * C + chunk_c[None, :]
-        grad_Tc = _load(grad, inside_Tc)
-        tl.store(grad_x, pre_nT[:, :, None] * grad_Tc[None, :, :], mask_nTc)
-        grad_pre_nTl += _by_lane(_load(x, mask_nTc) * grad_Tc[None, :, :], P, T, LANES)
-    grad_pre, _mask = _coefficients(grad_pre_pointer, token_T, num_tokens, N, P)
-    tl.store(grad_pre, tl.sum(grad_pre_nTl, 2), mask_nT)
-
-
-@triton.jit
-def _column(pointer, token_T, j, mask_iT, N: tl.constexpr, P: tl.constexpr):
-    """Column j of each H_res, [n, T]: what stream j gives to the outputs."""
-    place_iT = (token_T[None, :] * N + tl.arange(0, P)[:, None]) * N + j
-    return tl.load(pointer + place_iT, mask_iT, 0.0)
+        x = _load_streams(x_pointer, token_T, chunk_c, inside_Tc, N, C)
+        grad_Tc = _load(grad_pointer, token_T, chunk_c, inside_Tc, C)
+        for stream in tl.static_range(N):
+            sum_Tl = sums[stream] + _by_lane(x[stream] * grad_Tc, T, LANES)
+            sums = sums[:stream] + (sum_Tl,) + sums[stream + 1 :]
+        for stream in tl.static_range(N):
+            _store(grad_x_pointer, pre[stream][:, None] * grad_Tc, token_T * N + stream, chunk_c, inside_Tc, C)
+    _store_sums(grad_pre_pointer, sums, token_T, num_tokens, N)
 
 
 @triton.jit
@@ -140,27 +152,28 @@ def mix_forward_kernel(
     out_pointer,
     num_tokens,
     N: tl.constexpr,
-    P: tl.constexpr,
     C: tl.constexpr,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     LANES: tl.constexpr,
 ):
     token_T, _chunk, _inside = _place(num_tokens, 0, C, T, CHUNK)
-    post, mask_nT = _coefficients(post_pointer, token_T, num_tokens, N, P)
-    post_nT = tl.load(post, mask_nT, 0.0)
-    columns = (_column(res_pointer, token_T, 0, mask_nT, N, P),)
-    for j in tl.static_range(1, N):
-        columns = columns + (_column(res_pointer, token_T, j, mask_nT, N, P),)
+    post = _coefficients(post_pointer, token_T, num_tokens, N, N, 1)
+    if N <= 4:
+        res = _coefficients(res_pointer, token_T, num_tokens, N * N, N * N, 1)
     for start_c in range(0, C, CHUNK):
         token_T, chunk_c, inside_Tc = _place(num_tokens, start_c, C, T, CHUNK)
-        y_Tc = _load(y_pointer + token_T[:, None] * C + chunk_c[None, :], inside_Tc)
-        out_nTc = post_nT[:, :, None] * y_Tc[None, :, :]
-        for j in tl.static_range(N):
-            x = x_pointer + (token_T[:, None] * N + j) * C + chunk_c[None, :]
-            out_nTc += columns[j][:, :, None] * _load(x, inside_Tc)[None, :, :]
-        out, mask_nTc = _streams(out_pointer, token_T, chunk_c, inside_Tc, N, P, C)
-        tl.store(out, out_nTc, mask_nTc)
+        x = _load_streams(x_pointer, token_T, chunk_c, inside_Tc, N, C)
+        y_Tc = _load(y_pointer, token_T, chunk_c, inside_Tc, C)
+        for i in tl.static_range(N):
+            out_Tc = post[i][:, None] * y_Tc
+            if N <= 4:
+                row = res[i * N : i * N + N]
+            else:  # more than a thread could hold
+                row = _coefficients(res_pointer + i * N, token_T, num_tokens, N, N * N, 1)
+            for j in tl.static_range(N):
+                out_Tc += row[j][:, None] * x[j]
+            _store(out_pointer, out_Tc, token_T * N + i, chunk_c, inside_Tc, C)
 
 
 @triton.jit
@@ -175,61 +188,58 @@ def mix_backward_kernel(
     grad_res_pointer,
     grad_post_pointer,
     num_tokens,
+    width,
     N: tl.constexpr,
-    P: tl.constexpr,
     C: tl.constexpr,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     LANES: tl.constexpr,
 ):
     token_T, _chunk, _inside = _place(num_tokens, 0, C, T, CHUNK)
-    post, mask_nT = _coefficients(post_pointer, token_T, num_tokens, N, P)
-    post_nT = tl.load(post, mask_nT, 0.0)
-    grad_post_nTl = tl.zeros((P, T, LANES), tl.float32)
-    grad_columns = (tl.zeros((P, T, LANES), tl.float32),)
-    for _ in tl.static_range(1, N):
-        grad_columns = grad_columns + (tl.zeros((P, T, LANES), tl.float32),)
-    for start_c in range(0, C, CHUNK):
+    post = _coefficients(post_pointer, token_T, num_tokens, N, N, 1)
+    res_sums, post_sums = _zeros(N * N, T, LANES), _zeros(N, T, LANES)
+    for start_c in range(0, width, CHUNK):
         token_T, chunk_c, inside_Tc = _place(num_tokens, start_c, C, T, CHUNK)
-        grad, mask_nTc = _streams(grad_pointer, token_T, chunk_c, inside_Tc, N, P, C)
-        grad_nTc = _load(grad, mask_nTc)
-        flat_Tc = token_T[:, None] * C + chunk_c[None, :]
-        y_Tc = _load(y_pointer + flat_Tc, inside_Tc)
-        tl.store(grad_y_pointer + flat_Tc, tl.sum(grad_nTc * post_nT[:, :, None], 0), inside_Tc)
-        grad_post_nTl += _by_lane(grad_nTc * y_Tc[None, :, :], P, T, LANES)
+        grad = _load_streams(grad_pointer, token_T, chunk_c, inside_Tc, N, C)
+        y_Tc = _load(y_pointer, token_T, chunk_c, inside_Tc, C)
+        # All loads before the first store, behind which none is moved back
+        x = _load_streams(x_pointer, token_T, chunk_c, inside_Tc, N, C)
+        for i in tl.static_range(N):
+            sum_Tl = post_sums[i] + _by_lane(grad[i] * y_Tc, T, LANES)
+            post_sums = post_sums[:i] + (sum_Tl,) + post_sums[i + 1 :]
+            for j in tl.static_range(N):
+                sum_Tl = res_sums[i * N + j] + _by_lane(grad[i] * x[j], T, LANES)
+                res_sums = res_sums[: i * N + j] + (sum_Tl,) + res_sums[i * N + j + 1 :]
+        grad_y_Tc = post[0][:, None] * grad[0]
+        for i in tl.static_range(1, N):
+            grad_y_Tc += post[i][:, None] * grad[i]
+        _store(grad_y_pointer, grad_y_Tc, token_T, chunk_c, inside_Tc, C)
         for j in tl.static_range(N):
-            place_Tc = (token_T[:, None] * N + j) * C + chunk_c[None, :]
-            x_Tc = _load(x_pointer + place_Tc, inside_Tc)
-            res_nT = _column(res_pointer, token_T, j, mask_nT, N, P)
-            grad_x_Tc = tl.sum(grad_nTc * res_nT[:, :, None], 0)
-            tl.store(grad_x_pointer + place_Tc, grad_x_Tc, inside_Tc)
-            part_nTl = _by_lane(grad_nTc * x_Tc[None, :, :], P, T, LANES)
-            grad_columns = grad_columns[:j] + (grad_columns[j] + part_nTl,) + grad_columns[j + 1 :]
-    grad_post, _mask = _coefficients(grad_post_pointer, token_T, num_tokens, N, P)
-    tl.store(grad_post, tl.sum(grad_post_nTl, 2), mask_nT)
-    for j in tl.static_range(N):
-        place_nT = (token_T[None, :] * N + tl.arange(0, P)[:, None]) * N + j
-        tl.store(grad_res_pointer + place_nT, tl.sum(grad_columns[j], 2), mask_nT)
+            column = _coefficients(res_pointer + j, token_T, num_tokens, N, N * N, N)
+            grad_x_Tc = column[0][:, None] * grad[0]
+            for i in tl.static_range(1, N):
+                grad_x_Tc += column[i][:, None] * grad[i]
+            _store(grad_x_pointer, grad_x_Tc, token_T * N + j, chunk_c, inside_Tc, C)
+    _store_sums(grad_post_pointer, post_sums, token_T, num_tokens, N)
+    _store_sums(grad_res_pointer, res_sums, token_T, num_tokens, N * N)
 
 
 def constants(num_streams: int, width: int, itemsize: int) -> dict[str, int]:
     """How a program is cut: a warp takes a token, a thread 16 bytes of each of its streams at a time.
 
-    Where the width is small a warp takes more tokens. A single stream would spill at 16 bytes. Above four
-    streams, whose sums a thread could not hold, four threads share a token's outputs, and its sums over
-    streams cross warps.
+    Where the width is small a warp takes more tokens. Above four streams a thread takes one number of each
+    at a time: it holds n^2 sums besides.
     """
-    entries = 2
-    if 1 < num_streams <= 4:
+    entries = 1
+    if num_streams <= 4:
         # Eight numbers of half precision would be 132 registers on AMD.
         entries = 4 if torch.version.hip else 16 // itemsize
     chunk = min(32 * entries, triton.next_power_of_2(width))
     lanes = max(1, chunk // entries)
     return {
         "N": num_streams,
-        "P": triton.next_power_of_2(num_streams),
         "C": width,
-        "T": THREADS // lanes // (1 if num_streams <= 4 else 4),
+        "T": THREADS // lanes,
         "CHUNK": chunk,
         "LANES": lanes,
     }
@@ -262,7 +272,7 @@ def mix_backward(
     """Returns the gradients of x, y, H_res and H_post."""
     given = (x_TnC, y_TC, res_Tnn, post_Tn)
     x, y, res, post = (torch.empty_like(tensor) for tensor in given)
-    _launch(mix_backward_kernel, x_TnC, (grad_TnC, *given, x, y, res, post))
+    _launch(mix_backward_kernel, x_TnC, (grad_TnC, *given, x, y, res, post), width=x_TnC.shape[2])
     return x, y, res, post
 
 

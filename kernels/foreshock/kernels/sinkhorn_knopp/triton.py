@@ -121,7 +121,7 @@ def sinkhorn_forward_kernel(
         combine(
             partial_pointer, statistics_pointer, counter_pointer,
             num_programs, NUM_STATISTICS, num_programs, num_matrices,
-            SLOTS=64, ENTRIES=8,
+            SLOTS=128, ENTRIES=8,
         )  # fmt: skip
 
 
