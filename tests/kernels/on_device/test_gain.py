@@ -32,8 +32,8 @@ def check(H_LTnn: Tensor, *, atol: float) -> None:
     for name, expected in true.items():
         # The smallest values carry the product's own rounding, relative to the largest.
         allowed = 100 * atol if "sigma" in name or "collapse" in name else atol
-            # The logarithm of a sum that has cancelled to a ten-thousandth
-            allowed = 1000 * atol if "deviation" in name else allowed
+        # The logarithm of a sum that has cancelled to a ten-thousandth
+        allowed = 1000 * atol if "deviation" in name else allowed
         for reduction in ("mean", "max"):
             value, wanted = getattr(mine[name], reduction), getattr(expected, reduction)
             torch.testing.assert_close(

@@ -139,7 +139,9 @@ def aggregate_backward_kernel(
             sum_Tl = sums[stream] + _by_lane(x[stream] * grad_Tc, T, LANES)
             sums = sums[:stream] + (sum_Tl,) + sums[stream + 1 :]
         for stream in tl.static_range(N):
-            _store(grad_x_pointer, pre[stream][:, None] * grad_Tc, token_T * N + stream, chunk_c, inside_Tc, C)
+            _store(
+                grad_x_pointer, pre[stream][:, None] * grad_Tc, token_T * N + stream, chunk_c, inside_Tc, C
+            )
     _store_sums(grad_pre_pointer, sums, token_T, num_tokens, N)
 
 

@@ -35,7 +35,10 @@ class NamedMixing:
                 f"mixing names {where!r}; give .attribute, .method() or [place in what the module returns], "
                 "with .T after it where the matrix is applied transposed"
             )
-        self._match = match
+        # Taken apart here: older torch cannot trace what a match is asked
+        self._attribute, self._is_called = match["name"], bool(match["call"])
+        self._item = int(match["item"]) if match["item"] else 0
+        self._is_transposed = bool(match["transposed"])
         self.how = f"named by you: {where}"
 
     def parameters(self) -> Iterable[Tensor]:
@@ -47,10 +50,9 @@ class NamedMixing:
 
     def read(self, args: tuple[Any, ...], output: Any) -> Mixed | None:
         """The matrix, for every token, beside the streams."""
-        name, item = self._match["name"], self._match["item"]
-        found = getattr(self.module, name) if name else output[int(item)]
-        matrix: Tensor = found() if self._match["call"] else found
-        if self._match["transposed"]:
+        found = getattr(self.module, self._attribute) if self._attribute else output[self._item]
+        matrix: Tensor = found() if self._is_called else found
+        if self._is_transposed:
             matrix = matrix.transpose(-1, -2)
         streams = args[0] if args and isinstance(args[0], Tensor) else None
         return with_streams(matrix, streams)
