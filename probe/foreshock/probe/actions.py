@@ -124,14 +124,21 @@ class LowerRate:
         if self._left <= 0:
             return
         self._left -= 1
+        # Older torch keeps one tensor as the rate, the first rate and the scheduler's own
+        lowered: dict[int, Tensor] = {}
         for group in self._optimizer.param_groups:
             for name in ("lr", "initial_lr"):
-                if isinstance(group.get(name), Tensor):
-                    group[name].mul_(self._factor)
-                elif name in group:
-                    group[name] *= self._factor
+                rate = group.get(name)
+                if isinstance(rate, Tensor):
+                    lowered[id(rate)] = rate
+                elif rate is not None:
+                    group[name] = rate * self._factor
+        for rate in lowered.values():
+            rate.mul_(self._factor)
         if self._scheduler is not None:
-            self._scheduler.base_lrs = [rate * self._factor for rate in self._scheduler.base_lrs]
+            self._scheduler.base_lrs = [
+                rate if id(rate) in lowered else rate * self._factor for rate in self._scheduler.base_lrs
+            ]
 
 
 class SwitchRouting:
