@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from foreshock.probe.adapters import find_mixing, find_routers
 from foreshock.probe.observers.mixed import MixingPoint
 from foreshock.probe.observers.routing import RoutingPoint
-from foreshock.probe.observers.swiglu import GatedUnit
+from foreshock.probe.observers.staying import HookedMethod
+from foreshock.probe.observers.swiglu import GatedForm, GatedParts, GatedUnit
 
 Named: TypeAlias = tuple[str, nn.Module]
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -23,6 +24,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 # (gate, linear) as HF, and Llama's own code, call them
 _GATED_PAIRS = (("gate_proj", "up_proj"), ("w1", "w3"))
 _GATED_WHOLE = ("gate_up_proj", "up")
+_GATE = "_apply_gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +109,39 @@ def _gated(model: nn.Module) -> tuple[GatedUnit, ...]:
     layers: dict[str, int] = {}
     units = []
     for name, module in model.named_modules():
-        parts, activation = _gated_parts(module), _activation_of_experts(module)
-        if parts or activation:
+        found = _gated_parts(module) or _told_by_experts(module)
+        if found is not None:
             layer = layers.setdefault(_layer_name(name), len(layers))
-            units.append(GatedUnit(name, layer, parts or activation, _clamp(module), bool(activation)))
+            units.append(GatedUnit(name, layer, found[0], _clamp(module), found[1]))
     return tuple(units)
 
 
-def _gated_parts(module: nn.Module) -> tuple[nn.Module, ...]:
+def _gated_parts(module: nn.Module) -> tuple[GatedParts, GatedForm] | None:
     children = dict(module.named_children())
     for pair in _GATED_PAIRS:
         if all(isinstance(children.get(name), nn.Linear) for name in pair):
-            return tuple(children[name] for name in pair)
+            return tuple(children[name] for name in pair), "outputs"
     for whole, narrow in product(_GATED_WHOLE, ("down_proj", "down")):
         both, down = children.get(whole), children.get(narrow)
         if isinstance(both, nn.Linear) and isinstance(down, nn.Linear):
             if both.out_features == 2 * down.in_features:
-                return (both,)
-    return ()
+                return (both,), "outputs"
+    return None
 
 
-def _activation_of_experts(module: nn.Module) -> tuple[nn.Module, ...]:
-    """The activation of HF's experts, whose projections are one tensor: only it is called for each."""
+def _told_by_experts(module: nn.Module) -> tuple[GatedParts, GatedForm] | None:
+    """What is called for each of HF's experts, whose projections are one tensor.
+
+    A method of the class's own (gpt-oss, DeepSeek-V4), which is given both parts before they are clamped;
+    else the activation. A class that has no such method may be given one by HF, and not call it.
+    """
     weight, activation = getattr(module, "gate_up_proj", None), getattr(module, "act_fn", None)
-    is_stack = isinstance(weight, nn.Parameter) and weight.dim() == 3
-    return (activation,) if is_stack and isinstance(activation, nn.Module) else ()
+    if not isinstance(weight, nn.Parameter) or weight.dim() != 3:
+        return None
+    if getattr(getattr(type(module), _GATE, None), "__name__", None) == _GATE:
+        is_in_halves = getattr(module, "is_concatenated", True)
+        return (HookedMethod(module, _GATE),), "halves" if is_in_halves else "alternating"
+    return ((activation,), "gate") if isinstance(activation, nn.Module) else None
 
 
 def _layer_name(name: str) -> str:

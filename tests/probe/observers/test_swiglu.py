@@ -1,5 +1,6 @@
 """SwiGLU's inputs against sorting all of them."""
 
+import importlib
 import math
 
 import pytest
@@ -135,7 +136,7 @@ class FusedExperts(nn.Module):
 def test_experts_kept_as_one_tensor_are_read_at_their_activation(bench: Bench) -> None:
     model, faults = nn.ModuleDict({"mlp": nn.ModuleDict({"experts": FusedExperts()})}), Faults(strict=True)
     ((unit),) = look_at(model).gated
-    assert (unit.name, unit.clamp, unit.is_activation) == ("mlp.experts", 2.0, True)
+    assert (unit.name, unit.clamp, unit.form) == ("mlp.experts", 2.0, "gate")
     bench.start(SwigluObserver([unit], faults=faults))
     experts, x = model["mlp"]["experts"], torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
     experts(x)
@@ -145,3 +146,56 @@ def test_experts_kept_as_one_tensor_are_read_at_their_activation(bench: Bench) -
     # The worst expert speaks for the layer
     assert bench.read()["swiglu_saturation[0]"] == pytest.approx(max(shares), rel=1e-5)
     assert bench.read()["swiglu_headroom[0]"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gpt_oss", "deepseek_v4"])
+@pytest.mark.parametrize("implementation", ["eager", "grouped_mm"])
+def test_experts_with_a_gate_of_their_own_are_read_before_the_clamp(
+    kind: str, implementation: str, bench: Bench
+) -> None:
+    """gpt-oss has both parts in turn, DeepSeek-V4 one behind the other; both clamp both."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    if kind == "gpt_oss":
+        config = transformers.GptOssConfig(hidden_size=8, intermediate_size=16, num_local_experts=3)
+        config.swiglu_limit = 1.5
+        module = importlib.import_module("transformers.models.gpt_oss.modeling_gpt_oss")
+        experts = module.GptOssExperts(config)
+    else:
+        config = transformers.DeepseekV4Config(
+            hidden_size=8, moe_intermediate_size=16, n_routed_experts=3, swiglu_limit=1.5
+        )
+        module = importlib.import_module("transformers.models.deepseek_v4.modeling_deepseek_v4")
+        experts = module.DeepseekV4Experts(config)
+    config._experts_implementation = implementation
+    with torch.no_grad():
+        for parameter in experts.parameters():
+            parameter.normal_()
+    x = torch.randn(20, 8)
+    indices = torch.stack([torch.randperm(3)[:2] for _ in range(20)])
+    weights = torch.full((20, 2), 0.5)
+    before = experts(x, indices, weights)
+    seen: list[torch.Tensor] = []
+    own = type(experts)._apply_gate
+    with pytest.MonkeyPatch.context() as patch:
+
+        def told(self: nn.Module, both: torch.Tensor) -> torch.Tensor:
+            seen.append(both)
+            return own(self, both)
+
+        patch.setattr(type(experts), "_apply_gate", told)
+        experts(x, indices, weights)
+    (unit,) = look_at(nn.ModuleDict({"mlp": nn.ModuleDict({"experts": experts})})).gated
+    assert unit.form == ("alternating" if kind == "gpt_oss" else "halves") and unit.clamp == 1.5
+    faults = Faults(strict=True)
+    observer = bench.start(SwigluObserver([unit], faults=faults))
+    assert torch.equal(experts(x, indices, weights), before)
+    shares = []
+    for both in seen:
+        parts = (both[:, ::2], both[:, 1::2]) if kind == "gpt_oss" else both.chunk(2, -1)
+        inputs = torch.cat((parts[0], parts[1].abs()))
+        shares.append(float((inputs >= 1.5).double().mean()))
+    assert bench.read()["swiglu_saturation[0]"] == pytest.approx(max(shares), rel=1e-5)
+    assert 0 < max(shares) < 1
+    observer.close()
+    assert "_apply_gate" not in vars(experts)

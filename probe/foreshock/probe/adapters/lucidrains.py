@@ -8,6 +8,7 @@ what `residual_mix_constraint_fn` returns, so both are read there. Streams lie i
 Legend: B batch, S tokens, n streams, C width.
 """
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.observers.mixed import Mixed, MixingPoint
+from foreshock.probe.observers.staying import StayingHook
 
 _PACKAGE: Final = "hyper_connections"
 _CONSTRAINT: Final = "residual_mix_constraint_fn"
@@ -51,7 +53,7 @@ class UnconstrainedMixing(LucidrainsMixing):
 
     def start(self) -> None:
         """Listens to `act`."""
-        self._handle: RemovableHandle = self.module.act.register_forward_hook(self._keep)  # type: ignore[union-attr]
+        self._handle: RemovableHandle = self.module.act.register_forward_hook(StayingHook(self._keep))  # type: ignore[union-attr]
 
     def close(self) -> None:
         """Listens no more."""
@@ -114,6 +116,10 @@ class _HeardConstraint:
     def __init__(self, original: Callable[[Tensor], Tensor]) -> None:
         self.original = original
         self.listeners: list[ConstrainedMixing] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the model has the constraint itself
+        return operator.getitem, ((self.original,), 0)
 
     def __call__(self, logits: Tensor) -> Tensor:
         matrix = self.original(logits)

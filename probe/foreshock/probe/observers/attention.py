@@ -17,6 +17,7 @@ from foreshock.probe.faults import Faults
 from foreshock.probe.observers import attending
 from foreshock.probe.observers.attending import Attended
 from foreshock.probe.observers.observer import Columns, Places
+from foreshock.probe.observers.staying import StayingHook
 from foreshock.wire import per_layer
 
 _NUM_QUERIES: Final = 32
@@ -39,8 +40,10 @@ class AttentionObserver:
         self._place_L, self._clock = places["slow"], clock
         self._handles: list[RemovableHandle] = []
         for layer, module in enumerate(self._modules):
-            self._handles.append(module.register_forward_pre_hook(functools.partial(self._enter, layer)))
-            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
+            self._handles.append(
+                module.register_forward_pre_hook(StayingHook(functools.partial(self._enter, layer)))
+            )
+            self._handles.append(module.register_forward_hook(StayingHook(self._leave), always_call=True))
 
     def end_step(self) -> None:
         """The next step begins with nothing written."""

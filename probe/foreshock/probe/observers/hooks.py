@@ -6,16 +6,17 @@ not in the trace, so nothing of the probe's is guarded on and nothing recompiles
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.staying import HookedMethod, StayingHook
 from foreshock.wire import Cadence
 
 Tensors: TypeAlias = Sequence[Tensor | None]
@@ -40,7 +41,7 @@ class ForwardHooks:
 
     def __init__(
         self,
-        modules: Sequence[nn.Module | None],
+        modules: Sequence[nn.Module | HookedMethod | None],
         pick: Pick,
         measure: Measure,
         *,
@@ -61,8 +62,8 @@ class ForwardHooks:
         self._token = torch.zeros(())
         self._number = next(_numbers)
         _listening[self._number] = self
-        self._handles: list[RemovableHandle] = [
-            module.register_forward_hook(_Hook(self, place))
+        self._handles = [
+            module.register_forward_hook(StayingHook(partial(self.called, place)))
             for place, module in enumerate(modules)
             if module is not None
         ]
@@ -126,14 +127,6 @@ def first_argument(place: int, module: nn.Module, args: tuple[Any, ...], output:
 def whole_output(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
     """Picks what the module returned, where that is a tensor."""
     return (output,) if isinstance(output, Tensor) else None
-
-
-class _Hook:
-    def __init__(self, hooks: ForwardHooks, place: int) -> None:
-        self._hooks, self._place = hooks, place
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self._hooks.called(self._place, module, args, output)
 
 
 # It must run at each step, and not once while launches are recorded for a CUDA graph: the graph is cut there.

@@ -5,7 +5,7 @@ Legend: R rows (tokens), H hidden width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors, first_argument, whole_output
 from foreshock.probe.observers.observer import Columns, Places
+from foreshock.probe.observers.staying import HookedMethod
 from foreshock.wire import per_layer
 
 # DeepSeek-V4's, which is also what a SwiGLU without a clamp is held against
@@ -22,20 +23,25 @@ _SHARE_ABOVE: Final = 1e-3
 _NUM_ROWS: Final = 64
 
 
+GatedParts: TypeAlias = tuple[nn.Module | HookedMethod, ...]
+GatedForm: TypeAlias = Literal["outputs", "gate", "halves", "alternating"]
+
+
 @dataclass(frozen=True, slots=True)
 class GatedUnit:
     """One SwiGLU: the modules whose outputs are its inputs, the layer that it counts in, and its clamp.
 
-    `parts` are one module that returns gate and linear part side by side [.., 2 H], or two that return one
-    each; of experts that are kept as one tensor, the activation, which is given the gate and nothing of the
-    linear part. Experts of one layer share its number.
+    `parts` with the form "outputs" are one module that returns gate and linear part side by side [.., 2 H],
+    or two that return one each. Of experts that are kept as one tensor they are what is called for each:
+    the activation, which is given the "gate" and nothing of the linear part, or a method that is given both,
+    in "halves" or "alternating". Experts of one layer share its number.
     """
 
     name: str
     layer: int
-    parts: tuple[nn.Module, ...]
+    parts: GatedParts
     clamp: float | None
-    is_activation: bool = False
+    form: GatedForm = "outputs"
 
 
 class SwigluObserver:
@@ -76,7 +82,7 @@ class SwigluObserver:
 
     def _pick(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
         unit, _ = self._parts[place]
-        return (first_argument if unit.is_activation else whole_output)(place, module, args, output)
+        return (whole_output if unit.form == "outputs" else first_argument)(place, module, args, output)
 
     def _measure(self, place: int, tensors: Tensors) -> None:
         (output,) = tensors
@@ -85,13 +91,14 @@ class SwigluObserver:
         unit, number = self._parts[place]
         rows_RH = output.reshape(-1, output.shape[-1])
         rows_RH = rows_RH[:: -(-len(rows_RH) // _NUM_ROWS)].float()
-        if unit.is_activation:
+        if unit.form == "gate":
             inputs = rows_RH
-        elif len(unit.parts) == 1:
-            gate_RH, linear_RH = rows_RH.chunk(2, dim=-1)
-            inputs = torch.cat((gate_RH, linear_RH.abs()))
-        else:
+        elif len(unit.parts) == 2:
             inputs = rows_RH if number == 0 else rows_RH.abs()
+        else:
+            is_alternating = unit.form == "alternating"
+            parts = (rows_RH[:, ::2], rows_RH[:, 1::2]) if is_alternating else rows_RH.chunk(2, dim=-1)
+            inputs = torch.cat((parts[0], parts[1].abs()))
         clamp = unit.clamp or CLAMP
         largest = inputs.reshape(-1).topk(max(1, round(_SHARE_ABOVE * inputs.numel()))).values[-1]
         # A gate that is nowhere above 0 is as far from the clamp as can be told

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from foreshock.probe import Probe, StopTraining, attach
+from foreshock.probe.observers.staying import StayingHook
 from foreshock.probe.trainers.measures import PartialLoss, own_names
 from foreshock.probe.unwrap import unwrapped_model
 
@@ -41,7 +42,7 @@ class ForeshockCallback(TrainerCallback):
             "config": args.to_sanitized_dict(),
         }
         self.probe = attach(model, kwargs.get("optimizer"), **(told | self._options))
-        self._handle = model.register_forward_hook(self._see_loss, with_kwargs=True)
+        self._handle = model.register_forward_hook(StayingHook(self._see_loss), with_kwargs=True)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
