@@ -1,6 +1,7 @@
 """Places for one observer's columns, and what it has written there."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,11 +42,17 @@ class Bench:
                     written[name] = float(value)
         return written
 
+    def close(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+
 
 @pytest.fixture
-def bench() -> Bench:
-    """A bench for one observer."""
-    return Bench()
+def bench() -> Iterator[Bench]:
+    """A bench for one observer, closed at the end."""
+    one = Bench()
+    yield one
+    one.close()
 
 
 def same(left: float, right: float, rel: float = 1e-5) -> bool:

@@ -105,8 +105,9 @@ def test_torch_is_as_it_was_after_each_call_also_one_that_fails(bench: Bench) ->
     observer = bench.start(AttentionObserver([broken], faults=Faults()))
     with pytest.raises(RuntimeError):
         broken()
-    assert F.scaled_dot_product_attention is ORIGINAL
+    assert torch.softmax is ORIGINAL_SOFTMAX
     observer.close()
+    assert F.scaled_dot_product_attention is ORIGINAL
 
 
 def test_two_watch_one_module_and_nobody_watches_what_is_not_due(bench: Bench) -> None:
@@ -122,12 +123,16 @@ def test_two_watch_one_module_and_nobody_watches_what_is_not_due(bench: Bench) -
     module.query = 100 * module.query
     module()
     assert bench.read() == before != second.read()
-    assert F.scaled_dot_product_attention is ORIGINAL
+    assert torch.softmax is ORIGINAL_SOFTMAX
     module.eval()
     second.end_step()
     before = second.read()
     module()
     assert second.read() == before and not faults.counts
+    bench.close()
+    assert F.scaled_dot_product_attention is not ORIGINAL  # the second still listens
+    second.close()
+    assert F.scaled_dot_product_attention is ORIGINAL
 
 
 class OwnAttention(nn.Module):

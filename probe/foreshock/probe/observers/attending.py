@@ -4,9 +4,13 @@ Three are known: torch's `scaled_dot_product_attention`, the `eager_attention_fo
 model files, and a softmax over the last axis in code that multiplies by itself. Each is replaced by one that
 tells and then calls the original, only while a module that is watched is being called, and only for calls
 from inside it in that thread.
+
+torch.compile traces a module once and calls it no more. The first of the three is traced with an operator
+that tells when the graph runs; so it stays replaced for as long as anybody listens.
 """
 
 import functools
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +20,8 @@ from typing import Any, Final, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from foreshock.probe.observers.opaque import opaque, token
 
 _EAGER: Final = "eager_attention_forward"
 _lock = threading.Lock()
@@ -44,6 +50,10 @@ class Listener(Protocol):
     def weighing(self, layer: int, logits: Tensor) -> None:
         """Logits [.., Q, Z], masked already, of attention that was not told by `attending`."""
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether a compiled graph is to tell now."""
+
 
 @dataclass(slots=True)
 class _Visit:
@@ -55,6 +65,13 @@ class _Visit:
 
 # Who watches which module that is being called now, by thread; the innermost last
 _inside: dict[int, list[_Visit]] = {}
+# The same of modules that are being traced: number of the listener, layer, identity of the module. Plain
+# numbers, which a trace can follow
+_traced: list[tuple[int, int, int]] = []
+_listening: dict[int, Listener] = {}
+_numbers: Final = itertools.count()
+_token: Final = token()
+NOT_TRAINING: Final = 0
 
 
 class _Patch:
@@ -78,13 +95,41 @@ class _Patch:
 
 
 _patches: dict[int, _Patch] = {}
+_compiled: list[_Patch] = []
+
+
+def listen(listener: Listener) -> int:
+    """Begins to hear of compiled graphs; returns the listener's number."""
+    with _lock:
+        number = next(_numbers)
+        _listening[number] = listener
+        if len(_listening) == 1:
+            _compiled.append(_Patch(F, "scaled_dot_product_attention", _telling_scaled))
+    return number
+
+
+def leave_all(number: int) -> None:
+    """Ends it; torch is as it was once nobody listens."""
+    with _lock:
+        _listening.pop(number, None)
+        if not _listening and _compiled:
+            _compiled.pop().undo()
+
+
+def enter_traced(number: int, layer: int, identity: int) -> None:
+    """As `enter`, while a module is traced; one that is NOT_TRAINING tells nothing."""
+    _traced.append((number, layer, identity))
+
+
+def leave_traced() -> None:
+    """As `leave`, while a module is traced."""
+    _traced.pop()
 
 
 def enter(listener: Listener, layer: int, module: nn.Module) -> None:
     """Begins to look at what `module` does in this thread."""
     with _lock:
         _inside.setdefault(threading.get_ident(), []).append(_Visit(listener, layer, module))
-        _look(F, "scaled_dot_product_attention", _telling_scaled)
         _look(torch, "softmax", _telling_softmax)
         _look(Tensor, "softmax", _telling_softmax)
         file = sys.modules.get(type(module).__module__)
@@ -131,7 +176,14 @@ def _telling_scaled(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         is_causal: bool = False,
         **options: Any,
     ) -> Tensor:
-        _tell(Attended(query, key, attn_mask, is_causal, options.get("scale")))
+        scale = options.get("scale")
+        if not torch.compiler.is_compiling():
+            _tell(Attended(query, key, attn_mask, is_causal, scale))
+        elif _traced:
+            given = query.detach(), key.detach(), None if attn_mask is None else attn_mask.detach()
+            for number, layer, identity in _traced:
+                if identity == _traced[-1][2] != NOT_TRAINING:
+                    torch.ops.foreshock.attended(_token, number, layer, is_causal, scale, *given)
         return original(query, key, value, attn_mask, dropout_p, is_causal, **options)
 
     return attend
@@ -163,3 +215,23 @@ def _telling_softmax(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return original(values, dim, *args, **options)
 
     return softmax
+
+
+@opaque(
+    "foreshock::attended",
+    "SymInt number, SymInt layer, bool is_causal, float? scale, Tensor query, Tensor key, Tensor? mask",
+)
+def _attended(
+    token: Tensor,
+    number: int,
+    layer: int,
+    is_causal: bool,
+    scale: float | None,
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+) -> None:
+    """Tells a listener, if it still listens, what attention in a compiled graph is computed from."""
+    listener = _listening.get(number)
+    if listener is not None and listener.is_listening:
+        listener.attending(layer, Attended(query, key, mask, is_causal, scale))

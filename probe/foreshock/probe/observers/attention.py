@@ -29,6 +29,7 @@ class AttentionObserver:
     def __init__(self, modules: Sequence[nn.Module], *, faults: Faults) -> None:
         self._modules, self._faults = modules, faults
         self._written = [False] * len(modules)
+        self._identities = [id(module) for module in modules]
 
     @property
     def columns(self) -> Columns:
@@ -38,6 +39,7 @@ class AttentionObserver:
     def start(self, places: Places, clock: Clock) -> None:
         """Hooks every attention module."""
         self._place_L, self._clock = places["slow"], clock
+        self._number = attending.listen(self)
         self._handles: list[RemovableHandle] = []
         for layer, module in enumerate(self._modules):
             self._handles.append(
@@ -53,6 +55,12 @@ class AttentionObserver:
         """Removes the hooks."""
         for handle in self._handles:
             handle.remove()
+        attending.leave_all(self._number)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether there is anything to be told."""
+        return self._clock.is_due["slow"]
 
     def attending(self, layer: int, attended: Attended) -> None:
         """Called with what attention is about to be computed from."""
@@ -80,14 +88,18 @@ class AttentionObserver:
             self._faults.count("observing attention", error)
 
     def _enter(self, layer: int, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling() or not (module.training and torch.is_grad_enabled()):
-            return
-        if not self._clock.is_due["slow"]:
-            return
-        attending.enter(self, layer, module)
+        is_training = module.training and torch.is_grad_enabled()
+        if torch.compiler.is_compiling():
+            # What is traced must not depend on what is due
+            identity = self._identities[layer] if is_training else attending.NOT_TRAINING
+            attending.enter_traced(self._number, layer, identity)
+        elif is_training and self._clock.is_due["slow"]:
+            attending.enter(self, layer, module)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            attending.leave_traced()
+        else:
             attending.leave(self, module)
 
 

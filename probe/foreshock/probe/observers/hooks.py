@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from foreshock.probe.clock import Clock
 from foreshock.probe.faults import Faults
+from foreshock.probe.observers.opaque import opaque, token
 from foreshock.probe.observers.staying import HookedMethod, StayingHook
 from foreshock.wire import Cadence
 
@@ -57,9 +58,7 @@ class ForwardHooks:
         self._clock, self._cadence = clock, cadence
         self._faults, self._told = faults, told
         self._keeps = keeps
-        # What a compiled graph believes to change, lest it leave the operator out. Nothing else may be in it:
-        # the graph takes a copy before and puts it back behind. On the host, where that costs no launch
-        self._token = torch.zeros(())
+        self._token = token()
         self._number = next(_numbers)
         _listening[self._number] = self
         self._handles = [
@@ -129,25 +128,9 @@ def whole_output(place: int, module: nn.Module, args: tuple[Any, ...], output: A
     return (output,) if isinstance(output, Tensor) else None
 
 
-# It must run at each step, and not once while launches are recorded for a CUDA graph: the graph is cut there.
-# Older torch knows no such tag, and takes no graph at all where a tensor, the token, is on the host
-_UNSAFE: Final = getattr(torch.Tag, "cudagraph_unsafe", None)
-
-
-# Its schema in words: torch before 2.7 does not read a sequence of optional tensors off the annotations
-@torch.library.custom_op(
-    "foreshock::observed",
-    mutates_args=("token",),
-    schema="(Tensor(a!) token, SymInt number, SymInt place, Tensor?[] tensors) -> ()",
-    **({} if _UNSAFE is None else {"tags": (_UNSAFE,)}),
-)
+@opaque("foreshock::observed", "SymInt number, SymInt place, Tensor?[] tensors")
 def _observed(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
     """Hands the tensors of a compiled graph to the hooks of this number, if they still listen."""
     hooks = _listening.get(number)
     if hooks is not None:
         hooks.replayed(place, tensors)
-
-
-@_observed.register_fake
-def _(token: Tensor, number: int, place: int, tensors: Sequence[Tensor | None]) -> None:
-    return None
