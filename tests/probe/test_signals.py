@@ -303,3 +303,27 @@ def test_a_deep_product_overflows_float32_but_not_its_logarithm(
     assert series["composite_norm_inf_mean[199]"][0] == math.inf
     assert series["log_composite_norm_inf_mean[199]"][0] == pytest.approx(200 * math.log(1.9e3), rel=1e-5)
     assert series["log_gain_per_layer_mean[199]"][0] == pytest.approx(math.log(1.9e3), rel=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_statistics_are_asked_for_only_in_steps_that_record_them(
+    compiled: bool, read_spool: Callable[..., Any], tmp_path: Path
+) -> None:
+    """But a compiled graph is left as it is: another flag would be another graph."""
+    model = Transformer(ModelConfig.sized("mhc", 1, width=32, context=16))
+    call = torch.compile(model, backend="aot_eager") if compiled else model
+    probe = attach(call, mode="offline", directory=tmp_path, budget=None)
+    probe._instruments.clock.every["step"] = 3  # as a budget stretches it
+    tokens = torch.arange(2 * 16).reshape(2, 16)
+    asked = []
+    for _ in range(7):
+        asked.append({layer.mixing.watches_statistics for layer in model.layers})
+        loss = call(tokens).square().mean()
+        loss.backward()
+        probe.step(loss)
+    probe.finish()
+    assert not probe.faults.counts
+    assert asked == [{compiled or step % 3 == 0} for step in range(7)]
+    series = read_spool(probe).series
+    for name in ("layer_amax_forward_max[0]", "logit_range_max[1]"):
+        assert list(series[name]) == [0, 3, 6]

@@ -1,6 +1,6 @@
 """When each sheet is due, counted in steps, and what filling it has cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Final, Literal, TypeAlias
@@ -30,6 +30,8 @@ class Clock:
         self.is_whole: dict[Cadence, bool] = dict.fromkeys(self.every, True)
         self.num_readings: dict[Cadence, int] = dict.fromkeys(self.every, 0)
         self.total_spent = 0.0
+        # Called whenever a step has begun
+        self.beginnings: list[Callable[[], None]] = []
         self.spent: dict[Account, float] = dict.fromkeys((*CADENCES, "always"), 0.0)
 
     @property
@@ -47,6 +49,8 @@ class Clock:
             # What is rare is told of all layers always
             seldom = every if cadence == "rare" else WHOLE_EVERY * every
             self.is_whole[cadence] = is_deep or step % seldom == 0
+        for begun in self.beginnings:
+            begun()
 
     def deepen(self, num_steps: int) -> None:
         """Makes every sheet due in each of the next so many steps."""

@@ -26,7 +26,7 @@ class DeclaredMixing:
 
     def start(self) -> None:
         """Asks for statistics."""
-        self._ask(True)
+        self.tell(True)
 
     def read(self, args: tuple[Any, ...], output: Any) -> Mixed:
         """What it returned."""
@@ -37,15 +37,16 @@ class DeclaredMixing:
 
     def close(self) -> None:
         """Asks for them no more."""
-        self._ask(False)
+        self.tell(False)
 
     @property
     def _is_telling(self) -> bool:
         return bool(getattr(self.module, "watches_statistics", False))
 
-    def _ask(self, is_watching: bool) -> None:
+    def tell(self, is_asked: bool) -> None:
+        """Asks the module for statistics, where it knows of such."""
         if hasattr(self.module, "watches_statistics"):
-            self.module.watches_statistics = is_watching  # type: ignore[assignment]
+            self.module.watches_statistics = is_asked  # type: ignore[assignment]
 
 
 def find_declared(model: nn.Module) -> list[MixingPoint]:

@@ -58,6 +58,7 @@ class ForwardHooks:
         self._clock, self._cadence = clock, cadence
         self._faults, self._told = faults, told
         self._keeps = keeps
+        self.are_compiled = False
         self._token = token()
         self._number = next(_numbers)
         _listening[self._number] = self
@@ -97,6 +98,7 @@ class ForwardHooks:
 
     def replayed(self, place: int, tensors: Tensors) -> None:
         """Measures what a compiled graph has picked, if it is due."""
+        self.are_compiled = True
         if self._clock.is_due[self._cadence]:
             numbered = enumerate(tensors)
             self.measured(place, [_copy(one) if number in self._keeps else one for number, one in numbered])

@@ -5,7 +5,7 @@ Legend: B batch, S tokens, n streams, C width.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -25,6 +25,14 @@ class Mixed:
     h_pre: Tensor | None = None
     h_post: Tensor | None = None
     statistics: SinkhornStatistics | None = None
+
+
+@runtime_checkable
+class TellingPoint(Protocol):
+    """One whose module computes statistics of h_res for whoever asks."""
+
+    def tell(self, is_asked: bool) -> None:
+        """Asks for them, or asks for them no more."""
 
 
 class MixingPoint(Protocol):

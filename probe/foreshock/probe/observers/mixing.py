@@ -15,7 +15,7 @@ from foreshock.probe.faults import Faults
 from foreshock.probe.observers import degeneracy
 from foreshock.probe.observers.hooks import ForwardHooks, Tensors
 from foreshock.probe.observers.measures import TokenSample
-from foreshock.probe.observers.mixed import Mixed, MixingPoint
+from foreshock.probe.observers.mixed import Mixed, MixingPoint, TellingPoint
 from foreshock.probe.observers.observer import Columns, Places
 from foreshock.probe.observers.visits import Sizes, Visits, together
 from foreshock.wire import CATALOGUE, per_layer
@@ -82,6 +82,9 @@ class MixingObserver:
         )
         for point in self.points:
             point.start()
+        self._telling = [point for point in self.points if isinstance(point, TellingPoint)]
+        self._is_told = True
+        clock.beginnings.append(self._begin_step)
         modules = [point.module for point in self.points]
         self._hooks = ForwardHooks(
             modules,
@@ -93,6 +96,14 @@ class MixingObserver:
             told="observing a mixing matrix",
             keeps=(_TOLD,),
         )
+
+    def _begin_step(self) -> None:
+        """Asks nobody for statistics in steps that record none; a compiled graph would be compiled anew."""
+        is_due = self._clock.is_due["step"]
+        if is_due != self._is_told and not self._hooks.are_compiled:
+            self._is_told = is_due
+            for point in self._telling:
+                point.tell(is_due)
 
     def end_step(self) -> None:
         """Writes the layers' gains and streams; what all layers say together, if all of them were there."""
@@ -122,6 +133,7 @@ class MixingObserver:
 
     def close(self) -> None:
         """Removes the hooks and forgets the samples."""
+        self._clock.beginnings.remove(self._begin_step)
         self._hooks.close()
         for point in self.points:
             point.close()
