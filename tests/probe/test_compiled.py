@@ -176,8 +176,10 @@ def test_a_probe_that_has_left_lets_the_graph_go_on(tmp_path: Path) -> None:
     assert torch.equal(compiled(tokens), first)
 
 
-# Of transformers
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+# Of transformers, and of torch 2.11 where it traces what it was given
+@pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning"
+)
 def test_attention_of_a_compiled_model_of_transformers_is_seen(
     tmp_path: Path, read_spool: Callable[..., Any]
 ) -> None:
