@@ -65,5 +65,6 @@ class StreamObserver:
 
 
 def _stream_of(place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensors | None:
-    is_stream = bool(args) and isinstance(args[0], Tensor) and args[0].dim() == 3
+    # Not bool(args), at which torch 2.11 breaks the graph
+    is_stream = len(args) > 0 and isinstance(args[0], Tensor) and args[0].dim() == 3
     return (args[0],) if is_stream else None
