@@ -72,10 +72,10 @@ def lucidrains_layer() -> Layer:
     return layer
 
 
-def layers() -> dict[str, Layer]:
-    """Ours, plain eager, and those of the packages."""
+def ours_and_eager(width: int, device: str = "cpu") -> tuple[ManifoldMixing, Layer, Layer]:
+    """Our layer around an identity, the same by the reference, and the mixing that both share."""
     torch.manual_seed(0)
-    mixing = ManifoldMixing(ConnectionConfig("mhc", STREAMS, WIDTH), 0)
+    mixing = ManifoldMixing(ConnectionConfig("mhc", STREAMS, width), 0).to(device)
     with torch.no_grad():
         # Far from the start, where all would be uniform.
         mixing.gates.fill_(0.5)
@@ -87,6 +87,12 @@ def layers() -> dict[str, Layer]:
             out: Tensor = ours(x)
             return out
 
+    return mixing, ours, eager
+
+
+def layers() -> dict[str, Layer]:
+    """Ours, plain eager, and those of the packages."""
+    mixing, ours, eager = ours_and_eager(WIDTH)
     return {
         "foreshock": ours,
         "eager": eager,

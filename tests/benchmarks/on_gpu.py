@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from tests.benchmarks.hyper_connection import ours_and_eager
 from torch import Tensor, nn
 
 from foreshock.kernels import gain, hyper_connection, sinkhorn, use_backend
 from foreshock.probe import Probe, attach
-from foreshock.reference_models.connections import ConnectionConfig, ManifoldMixing, StreamConnection
+from foreshock.reference_models.connections import ConnectionConfig, ManifoldMixing
 from foreshock.reference_models.train import TrainConfig, build_optimizer
 from foreshock.reference_models.transformer import ModelConfig, Transformer
 
@@ -119,17 +120,7 @@ def measure_sinkhorn(copy_speed: float) -> dict[str, Any]:
 
 def layer_rivals(dtype: torch.dtype) -> dict[str, Layer]:
     """One mHC layer around an identity: ours, eager, compiled, liger-kernel's, hyper-connections'."""
-    torch.manual_seed(0)
-    mixing = ManifoldMixing(ConnectionConfig("mhc", STREAMS, WIDTH), 0).cuda()
-    with torch.no_grad():
-        mixing.gates.fill_(0.5)
-        mixing.bias.normal_()
-    ours = StreamConnection(mixing, nn.Identity())
-
-    def eager(x: Tensor) -> Tensor:
-        with use_backend("reference"):
-            out: Tensor = ours(x)
-            return out
+    _, ours, eager = ours_and_eager(WIDTH, "cuda")
 
     def liger() -> Layer:
         from liger_kernel.transformers.mhc import LigerMHC

@@ -69,7 +69,8 @@ def test_an_argument_of_one_compiles(launch: Launch) -> None:
     numbers = dict.fromkeys((name for name, kind in launch.signature.items() if kind == "i32"), 1)
     types = {name: kind for name, kind in launch.signature.items() if name not in numbers}
     constants = dict(launch.constants) | numbers
-    compile_kernel(launch.kernel, "sm_90", types, constants, num_warps=launch.num_warps)
+    built = compile_kernel(launch.kernel, "sm_90", types, constants, num_warps=launch.num_warps)
+    assert built.spilled_bytes == 0
 
 
 @pytest.mark.grid

@@ -47,6 +47,10 @@ MODELS: dict[str, tuple[Any, torch.Tensor]] = {
 }
 
 
+# What a forward pass shows of a layer
+SEEN = ("layer_amax", "stream_rms", "swiglu", "max_attention", "norm_input", "router_load")
+
+
 def loss_of(model: nn.Module, given: torch.Tensor) -> torch.Tensor:
     output = model(given)
     return (output.logits if hasattr(output, "logits") else output).float().square().mean()
@@ -70,12 +74,32 @@ def test_a_copy_is_whole_and_tells_the_probe_nothing(name: str, tmp_path: Path, 
         again = loss_of(one, given)
         again.backward()
         assert torch.equal(again.detach(), first)
+        with torch.no_grad():
+            for parameter in one.parameters():
+                parameter.mul_(3.0)
+        loss_of(one, given).backward()
     step()
     probe.finish()
     assert not probe.faults.counts
-    # A pass of a copy would be one pass more of the step
-    once, twice = (values for values in list(read_spool(probe).series["loss"].items()))
-    assert once[1] == twice[1]
+    # Nothing has moved the model between its two steps: what the copies' passes had told would be seen
+    series = read_spool(probe).series
+    compared = [series[name] for name in series if name.startswith(SEEN) and len(series[name]) == 2]
+    assert compared
+    for values in compared:
+        assert values[1] == pytest.approx(values[0], rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_probes_leave_a_method_as_it_was(order: tuple[int, int], tmp_path: Path) -> None:
+    model = gpt_oss()
+    experts = model.model.layers[0].mlp.experts
+    probes = [attach(model, mode="offline", directory=tmp_path) for _ in range(2)]
+    assert "_apply_gate" in vars(experts)
+    for which in order:
+        loss_of(model, MODELS["gpt_oss"][1])
+        probes[which].finish()
+    assert "_apply_gate" not in vars(experts)
+    assert not probes[0].faults.counts and not probes[1].faults.counts
 
 
 def test_a_pickled_model_is_read_where_foreshock_is_not(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ class _Patch:
 
 
 _patches: dict[int, _Patch] = {}
-_compiled: list[_Patch] = []
+# What stays in place for compiled graphs: one patch, or none
+_lasting: list[_Patch] = []
 
 
 def listen(listener: Listener) -> int:
@@ -104,16 +105,16 @@ def listen(listener: Listener) -> int:
         number = next(_numbers)
         _listening[number] = listener
         if len(_listening) == 1:
-            _compiled.append(_Patch(F, "scaled_dot_product_attention", _telling_scaled))
+            _lasting.append(_Patch(F, "scaled_dot_product_attention", _telling_scaled))
     return number
 
 
-def leave_all(number: int) -> None:
+def end_listening(number: int) -> None:
     """Ends it; torch is as it was once nobody listens."""
     with _lock:
         _listening.pop(number, None)
-        if not _listening and _compiled:
-            _compiled.pop().undo()
+        if not _listening and _lasting:
+            _lasting.pop().undo()
 
 
 def enter_traced(number: int, layer: int, identity: int) -> None:

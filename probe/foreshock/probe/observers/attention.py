@@ -55,7 +55,7 @@ class AttentionObserver:
         """Removes the hooks."""
         for handle in self._handles:
             handle.remove()
-        attending.leave_all(self._number)
+        attending.end_listening(self._number)
 
     @property
     def is_listening(self) -> bool:

@@ -43,12 +43,14 @@ class HookedMethod:
 
 class _ToldMethod:
     def __init__(self, module: nn.Module, name: str, hook: Callable[..., Any]) -> None:
-        self._module, self._name, self._hook = module, name, hook
+        self._module, self._name = module, name
+        self._hook: Callable[..., Any] | None = hook
         self._original = getattr(module, name)
 
     def __call__(self, *args: Any) -> Any:
         output = self._original(*args)
-        self._hook(self._module, args, output)
+        if self._hook is not None:
+            self._hook(self._module, args, output)
         return output
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,14 +58,11 @@ class _ToldMethod:
         return getattr, (self._module, self._name)
 
     def remove(self) -> None:
-        """Leaves the module as it was; under another's that came later, tells nobody any more."""
-        self._hook = _nothing
-        if vars(self._module).get(self._name) is self:
-            if isinstance(self._original, _ToldMethod):
-                vars(self._module)[self._name] = self._original
+        """Tells nobody any more, and leaves the module as it was once nobody above or below tells."""
+        self._hook = None
+        attributes = vars(self._module)
+        while isinstance(top := attributes.get(self._name), _ToldMethod) and top._hook is None:
+            if isinstance(top._original, _ToldMethod):
+                attributes[self._name] = top._original
             else:
-                del vars(self._module)[self._name]
-
-
-def _nothing(*args: Any) -> None:
-    return None
+                del attributes[self._name]
