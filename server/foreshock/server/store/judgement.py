@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.watermark import RankPlace
-from foreshock.server.store.schema import alerts, cursors, detector_states, layouts, leases, records, runs
+from foreshock.server.store.schema import alerts, cursors, detector_states, leases, records, runs
 from foreshock.wire import Event, decode_record
 
 
@@ -103,36 +103,18 @@ def read_changes(
     )
     for rank, next_sequence in connection.execute(query).all():
         of_rank = (records.c.run_id == run_id, records.c.attempt == attempt, records.c.rank == rank)
-        of_events = sa.select(records.c.sequence, records.c.body).where(
+        of_events = sa.select(records.c.sequence, records.c.last_step, records.c.body).where(
             *of_rank,
             records.c.kind == "event",
             records.c.sequence >= after.get(rank, 0),
             records.c.sequence < next_sequence,
         )
-        for sequence, body in connection.execute(of_events.order_by(records.c.sequence)).all():
+        for sequence, sent, body in connection.execute(of_events.order_by(records.c.sequence)).all():
             event = decode_record(body)
             if isinstance(event, Event) and event.kind == "schedule":
-                sent = _sent_before(connection, of_rank, sequence)
                 found.append(ScheduleChange(max(event.step, sent + 1), rank, sequence, _words(event)))
         after[rank] = next_sequence
     return found, after
-
-
-def _sent_before(connection: sa.Connection, of_rank: Sequence[sa.ColumnElement[bool]], sequence: int) -> int:
-    """The last step that a rank's stream "step" had reached before a record."""
-    same = (
-        (layouts.c.run_id == records.c.run_id)
-        & (layouts.c.rank == records.c.rank)
-        & (layouts.c.attempt == records.c.attempt)
-        & (layouts.c.layout_id == records.c.layout_id)
-    )
-    query = (
-        sa.select(sa.func.max(records.c.last_step))
-        .join(layouts, same)
-        .where(*of_rank, records.c.kind == "batch", records.c.sequence < sequence, layouts.c.stream == "step")
-    )
-    last = connection.execute(query).scalar_one()
-    return -1 if last is None else int(last)
 
 
 def _words(event: Event) -> str:

@@ -178,7 +178,7 @@ class StoredRun:
         query = (
             sa.select(records.c.rank, records.c.attempt, records.c.body)
             .where(records.c.run_id == self.run_id, records.c.kind == "event")
-            .order_by(records.c.attempt, records.c.last_step, records.c.rank, records.c.sequence)
+            .order_by(records.c.attempt, records.c.first_step, records.c.rank, records.c.sequence)
         )
         told = []
         with reading(self.engine) as connection:

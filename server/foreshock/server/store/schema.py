@@ -1,7 +1,9 @@
 """The tables. Every key begins with `run_id`, which is what a distributed engine shards by.
 
-One schema for SQLite and PostgreSQL. Times are float seconds since the epoch. Points live only in
-`records`, inside the very bytes that the probe sent, so NaN and Inf never meet an SQL type.
+The exceptions are `projects` and `tokens`, a handful of rows that every node may hold (REFERENCE).
+One schema for SQLite and PostgreSQL. Times are float seconds since the epoch. Points live in `records`,
+inside the very bytes that the probe sent, and then in `chunks`, series by series; both are bytes, so
+NaN and Inf never meet an SQL type.
 """
 
 import sqlalchemy as sa
@@ -34,6 +36,12 @@ runs = sa.Table(
     sa.Column("last_step", sa.BigInteger, nullable=False),
     # Written by the judge beside its position: last values that lists and metrics show
     sa.Column("summary", sa.JSON, nullable=False),
+    # Kept from retention, whatever its age
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Set when it was deleted: nobody sees it any more, its rows go in slices, its id stays taken
+    sa.Column("deleted_at", sa.Float),
+    # The token that declared it, for that token's limit of runs
+    sa.Column("token_id", sa.String(32)),
     sa.Index(None, "project", "started_at"),
 )
 
@@ -74,13 +82,66 @@ records = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
-    # Of batches: their layout and first and last step; of events: the step in both; else -1
+    # Of batches: their layout and first and last step. Of events: their step, and in `last_step` how far
+    # the rank's stream "step" had come before it. Else -1
     sa.Column("layout_id", sa.Integer, nullable=False),
     sa.Column("first_step", sa.BigInteger, nullable=False),
     sa.Column("last_step", sa.BigInteger, nullable=False),
     # The record as the probe encoded it
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index(None, "run_id", "attempt", "last_step"),
+)
+
+# How far a stream is in chunks. Its row is what two compactors take turns by.
+compactions = sa.Table(
+    "compactions",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("layout_id", sa.Integer, primary_key=True),
+    # Every frame of the stream up to this step is in chunks, none of it in `records` any more
+    sa.Column("upto_step", sa.BigInteger, nullable=False),
+    sa.Column("num_points", sa.BigInteger, nullable=False),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False),
+)
+
+# A window of steps of one part of a stream's columns; every column is a zstd frame of its own.
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("layout_id", sa.Integer, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("first_step", sa.BigInteger, primary_key=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("num_steps", sa.Integer, nullable=False),
+    sa.Column("steps", sa.LargeBinary, nullable=False),
+    # Of part 0 only: when each step was taken
+    sa.Column("times", sa.LargeBinary),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    # CRC-32 of steps, times and body
+    sa.Column("checksum", sa.BigInteger, nullable=False),
+)
+
+# The same windows, narrow: what every cell of `cell_width` steps held, and what the whole window held.
+envelopes = sa.Table(
+    "envelopes",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("rank", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("layout_id", sa.Integer, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("first_step", sa.BigInteger, primary_key=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    # A power of two; the window itself is WINDOW_CELLS times as wide
+    sa.Column("cell_width", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.LargeBinary, nullable=False),
+    sa.Column("cells", sa.LargeBinary, nullable=False),
+    sa.Column("checksum", sa.BigInteger, nullable=False),
 )
 
 leases = sa.Table(
@@ -163,3 +224,36 @@ outbox = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Index(None, "delivered_at", "next_try_at"),
 )
+
+# How long a project's runs are kept, and how much of them; none of both: for ever.
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("project", sa.String(200), primary_key=True),
+    sa.Column("keep_days", sa.Float),
+    sa.Column("keep_bytes", sa.BigInteger),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("token_id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    # SHA-256 of 32 random bytes; the token itself is nowhere
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    # "ingest", "read", "admin", joined by spaces
+    sa.Column("scopes", sa.String(64), nullable=False),
+    # The one project that it opens; none: all
+    sa.Column("project", sa.String(200)),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+    sa.Column("last_used_at", sa.Float),
+    sa.Column("max_requests_per_second", sa.Float),
+    sa.Column("max_bytes_per_second", sa.Float),
+    sa.Column("max_runs", sa.Integer),
+    sa.Column("max_series", sa.Integer),
+)
+
+# Tables without a run: small, and held whole by every node of a distributed engine
+REFERENCE = frozenset({"projects", "tokens"})
