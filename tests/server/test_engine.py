@@ -37,7 +37,7 @@ def test_a_database_newer_than_the_code_is_refused_and_left_alone(backend: str) 
 
 def test_sqlite_is_set_up_to_keep_what_it_acknowledged(tmp_path: Path) -> None:
     with open_database(str(tmp_path / "a.db")) as database, reading(database.engine) as connection:
-        wanted = {"journal_mode": "wal", "synchronous": 2, "page_size": PAGE_BYTES}
+        wanted = {"journal_mode": "wal", "synchronous": 2, "page_size": PAGE_BYTES, "auto_vacuum": 2}
         assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted} == wanted
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from tests.server.conftest import Problem, Writer
 
-from foreshock.server.store.tracks import TrackCache
+from foreshock.server.store.windows import Windows
 from foreshock.wire import MISSING
 from foreshock.wire.readings import RunReader, Window
 
@@ -185,11 +185,11 @@ def test_a_spike_is_seen_however_batches_were_cut_and_whatever_the_cache_holds(
         if low < high:
             writer.send(writer.batch(range(low, high), values[low:high]))
     collector = http.app.state.collector
-    for cache in (collector.tracks, TrackCache(1)):
-        collector.tracks = cache
+    for cache in (collector.windows, Windows(1)):
+        collector.windows = cache
         for buckets in (1, 7, 400):
             assert max(series(http, "loss", buckets=buckets)["series"][0]["max"]) == 1e9
-    collector.tracks = TrackCache(2**20)
+    collector.windows = Windows(2**20)
 
 
 def test_a_value_is_held_for_no_longer_than_until_all_layers_are_told_again(

@@ -17,9 +17,10 @@ from foreshock.server.live import LiveRuns
 from foreshock.server.metrics import Instruments
 from foreshock.server.settings import Settings
 from foreshock.server.store.append import AppendLog
+from foreshock.server.store.compactor import Compactor
 from foreshock.server.store.engine import Database, open_database
 from foreshock.server.store.read import StoredRun
-from foreshock.server.store.tracks import TrackCache
+from foreshock.server.store.windows import Windows
 
 
 @dataclass(slots=True)
@@ -32,10 +33,11 @@ class Collector:
     registry: CollectorRegistry
     instruments: Instruments
     log: AppendLog
-    tracks: TrackCache
+    windows: Windows
     figures: FigureCache
     outbox: Outbox
     judge: Judge
+    compactor: Compactor
 
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
@@ -53,12 +55,15 @@ class Collector:
             max_bytes=settings.max_waiting_bytes,
             grace_seconds=settings.heartbeat_grace_seconds,
         )
-        tracks = TrackCache(settings.cache_bytes)
-        LiveRuns(database.engine, tracks, settings.max_live_runs, registry)
+        windows = Windows(settings.cache_bytes)
+        LiveRuns(database.engine, windows, settings.max_live_runs, registry)
         outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
         judge = Judge(database.engine, _judge_settings(settings, outbox), bell.ring)
         figures = FigureCache()
-        return cls(settings, database, bell, registry, instruments, log, tracks, figures, outbox, judge)
+        compactor = Compactor(database.engine)
+        return cls(
+            settings, database, bell, registry, instruments, log, windows, figures, outbox, judge, compactor
+        )
 
     @property
     def engine(self) -> sa.Engine:
@@ -67,19 +72,21 @@ class Collector:
 
     def run(self, run_id: str) -> StoredRun:
         """A reader of one run."""
-        return StoredRun(self.engine, self.tracks, run_id)
+        return StoredRun(self.engine, self.windows, run_id)
 
     def start(self) -> None:
         """Starts the threads."""
         self.log.start()
         self.outbox.start()
         self.judge.start()
+        self.compactor.start()
 
     def close(self) -> None:
         """Commits what waits and closes the database."""
         self.bell.close()
         self.log.stop()
         self.judge.stop()
+        self.compactor.stop()
         self.outbox.stop()
         self.database.close()
 

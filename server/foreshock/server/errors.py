@@ -136,6 +136,12 @@ class FullStorageError(StorageError):
     code, status, title = "storage-full", 507, "The disk is full"
 
 
+class DamagedError(ServerError):
+    """Raised when what is stored is not what was written."""
+
+    code, status, title = "damaged", 500, "The stored data is damaged"
+
+
 class UnauthorizedError(ServerError):
     """Raised when a request carries no token, or a wrong one."""
 

@@ -24,7 +24,7 @@ from foreshock.server.detection.sample import merge
 from foreshock.server.detection.watermark import decide, watermark
 from foreshock.server.store import judgement
 from foreshock.server.store.alerts import write_transitions
-from foreshock.server.store.engine import reading
+from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.frames import Span, bound_batches, read_frames
 from foreshock.server.store.judgement import LeaseLostError, RunPlace
 from foreshock.wire import Alert
@@ -162,7 +162,7 @@ class Judge:
         """The run with its lease, loaded from the database unless it is held already."""
         if (held := self._held.get(place.run_id)) is not None:
             return held
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             seconds = self._settings.lease_seconds
             epoch = judgement.take_lease(connection, place.run_id, self._owner, now, seconds)
         if epoch is None:
@@ -217,7 +217,7 @@ class Judge:
     ) -> None:
         case, settings = held.case, self._settings
         told: list[Alert] = []
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             lease = (place.run_id, self._owner, held.epoch, now, settings.lease_seconds)
             judgement.fence(connection, *lease)
             judgement.write_state(

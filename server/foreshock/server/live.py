@@ -18,7 +18,7 @@ from foreshock.server.errors import ServerError
 from foreshock.server.store.engine import reading
 from foreshock.server.store.read import StoredRun
 from foreshock.server.store.schema import alerts, runs
-from foreshock.server.store.tracks import TrackCache
+from foreshock.server.store.windows import Windows
 
 LABELS: Final = ("run_id", "run", "project")
 LIVE_STATES: Final = ("running", "lost")
@@ -46,10 +46,10 @@ class LiveRuns(PulledCollector):
     """Yields the gauges of live runs at each scrape."""
 
     def __init__(
-        self, engine: sa.Engine, cache: TrackCache, max_runs: int, registry: CollectorRegistry
+        self, engine: sa.Engine, windows: Windows, max_runs: int, registry: CollectorRegistry
     ) -> None:
         self._engine = engine
-        self._cache = cache
+        self._windows = windows
         self._max_runs = max_runs
         registry.register(self)
 
@@ -75,7 +75,7 @@ class LiveRuns(PulledCollector):
             "foreshock_live_runs_truncated", "Live runs left out of this page.", value=total - len(rows)
         )
         latest = [
-            (_labels(row), row, StoredRun(self._engine, self._cache, row["run_id"], row).latest().values)
+            (_labels(row), row, StoredRun(self._engine, self._windows, row["run_id"], row).latest().values)
             for row in rows
         ]
         yield from _run_families(latest)

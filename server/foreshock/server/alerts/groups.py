@@ -15,7 +15,7 @@ from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.verdict import STRESS_TAG, RestartVerdict, RunFacts, judge_groups
 from foreshock.server.store.alerts import open_alerts, write_transitions
-from foreshock.server.store.engine import reading
+from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState
@@ -59,7 +59,7 @@ def judge_project(engine: sa.Engine, project: str, now: float, notifiers: Sequen
     if verdict.constrained is None or verdict.baseline is None:
         return []
     run_id = f"group:{project}/{verdict.constrained}"
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         _lock(connection, project)
         transition = _transition(connection, run_id, verdict, now)
         if transition is None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from foreshock.server.alerts.life import Transition
 from foreshock.server.store.alerts import write_transitions
+from foreshock.server.store.engine import writing
 from foreshock.server.store.schema import alerts, runs
 from foreshock.wire import Alert
 
@@ -48,7 +49,7 @@ def lose_silent_runs(
         silent = [Silent(*row) for row in connection.execution_options(only_reads=True).execute(query)]
     told = []
     for one in silent:
-        with engine.begin() as connection:
+        with writing(engine) as connection:
             turned = sa.update(runs).where(runs.c.run_id == one.run_id, *is_silent).values(state="lost")
             if connection.execute(turned).rowcount == 1:
                 told += _tell(connection, one, _lost(one, now), notifiers)
@@ -76,7 +77,7 @@ def find_returned_runs(engine: sa.Engine, now: float, notifiers: Sequence[str]) 
     told = []
     for row in returned:
         silent = Silent(*row[:5])
-        with engine.begin() as connection:
+        with writing(engine) as connection:
             lock = sa.select(runs.c.run_id).where(runs.c.run_id == row.run_id).with_for_update()
             connection.execute(lock)
             back = _returned(silent, row.opened_step, row.state, now)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from foreshock.server.alerts.notifier import Notification, Notifier
-from foreshock.server.store.engine import reading
+from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
 from foreshock.wire import Alert
 
@@ -140,7 +140,7 @@ class Outbox:
         """Takes a notification for this process; False where another has it."""
         values = {"tries": row.tries + 1, "next_try_at": self._clock() + CLAIM_SECONDS}
         is_same = (outbox.c.next_try_at == row.next_try_at, outbox.c.delivered_at.is_(None))
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return connection.execute(self._of(row).where(*is_same).values(values)).rowcount == 1
 
     def _try(self, notifier: Notifier, row: Waiting) -> bool:
@@ -149,7 +149,7 @@ class Outbox:
         except Exception as error:
             self._postpone(row, f"{type(error).__name__}: {error}"[:1000])
             return False
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(self._of(row).values(delivered_at=self._clock(), last_error=None))
         return True
 
@@ -160,7 +160,7 @@ class Outbox:
         if tries >= MAX_TRIES:
             when, error = NEVER, f"given up after {tries} tries: {error}"
         log.warning("%s did not take notification %d of %s: %s", row.notifier, row.number, row.run_id, error)
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(self._of(row).values(next_try_at=when, last_error=error))
 
     def _of(self, row: Waiting) -> sa.Update:

@@ -53,7 +53,7 @@ def read_comparison(query: Annotated[CompareQuery, Query()], collector: Collecto
     The band is the 95 % Student-t interval of the mean from three seeds on, the seeds' range below;
     signals read on a log scale are averaged there (`scale`).
     """
-    found = compare(collector.engine, collector.tracks, query)
+    found = compare(collector.engine, collector.windows, query)
     return Answer(
         {
             **query.model_dump(),

@@ -75,7 +75,7 @@ def read_compare_figure(
 
 
 def _draw_comparison(collector: Collector, figure: str, query: CompareQuery) -> dict[str, Any]:
-    found = compare(collector.engine, collector.tracks, query)
+    found = compare(collector.engine, collector.windows, query)
     draw = COMPARE_FIGURES[figure]
     if figure == "seeds":
         return draw([group for group, _ in found.groups], query.column)

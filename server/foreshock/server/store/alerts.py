@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.server.alerts.life import Transition, alert_key
 from foreshock.server.errors import UnknownAlertError
-from foreshock.server.store.engine import reading
+from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState, Severity
@@ -75,7 +75,7 @@ def acknowledge(engine: sa.Engine, run_id: str, alert_id: int, author: str, note
     """Notes who has seen an alert and what they say; the last one counts. Raises UnknownAlertError."""
     seen = {"acknowledged_at": time.time(), "acknowledged_by": author, "acknowledged_note": note}
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(sa.update(alerts).where(*of_alert).values(seen))
         return _find(connection, run_id, alert_id)
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from foreshock.server.errors import BusyError, ServerError, StorageError
 from foreshock.server.metrics import Instruments
 from foreshock.server.store.desk import Desk
-from foreshock.server.store.engine import storage_error
+from foreshock.server.store.engine import storage_error, writing
 from foreshock.server.store.entries import Submission
 
 Ring = Callable[[str, dict[str, object]], None]
@@ -155,7 +155,7 @@ class AppendLog:
     def _commit(self, submissions: Sequence[Submission]) -> list[Receipt | ServerError]:
         started = time.perf_counter()
         outcomes: list[Receipt | ServerError] = []
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             desk = Desk.load(connection, submissions, self._grace_seconds)
             for submission in submissions:
                 try:

@@ -16,16 +16,16 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import stdtrit
 
-from foreshock.server.store.buckets import bucket_series, bucket_width
+from foreshock.server.store.cells import cell_width
 from foreshock.server.store.curves import Curve, Reals
 from foreshock.server.store.engine import reading
 from foreshock.server.store.peaks import final_loss, log_peak_gain
 from foreshock.server.store.read import StoredRun
 from foreshock.server.store.schema import runs
 from foreshock.server.store.search import config_value, shown_value
-from foreshock.server.store.tracks import TrackCache
+from foreshock.server.store.windows import Windows
 from foreshock.wire import parse_column
-from foreshock.wire.readings import GroupSeries, IntArray, SeedSeries
+from foreshock.wire.readings import GroupSeries, IntArray, SeedSeries, Window
 
 MAX_RUNS: Final = 200
 CONFIDENCE: Final = 0.95
@@ -78,20 +78,20 @@ class Comparison:
     num_left_out: int
 
 
-def compare(engine: sa.Engine, cache: TrackCache, query: CompareQuery) -> Comparison:
+def compare(engine: sa.Engine, windows: Windows, query: CompareQuery) -> Comparison:
     """Groups the project's newest runs and lays their column on common steps."""
     rows, num_runs = _newest_runs(engine, query.project)
     groups, num_ungrouped = _group(rows, query.group_by)
-    readers = {row["run_id"]: StoredRun(engine, cache, row["run_id"], row) for row in rows}
+    readers = {row["run_id"]: StoredRun(engine, windows, row["run_id"], row) for row in rows}
     members = {run_id for members in groups.values() for run_id in members}
-    curves = {run_id: curve_of(readers[run_id], query.column, query.reduce) for run_id in sorted(members)}
-    width = _common_width(list(curves.values()), query.buckets)
+    width = _common_width([readers[run_id] for run_id in sorted(members)], query)
+    curves = {run_id: curve_of(readers[run_id], query, width) for run_id in sorted(members)}
     signal = parse_column(query.column).signal
     scale: Literal["linear", "log"] = "log" if signal is not None and signal.log_scale else "linear"
     compared = []
     for key in sorted(groups):
         of_group = [readers[run_id] for run_id in groups[key]]
-        group = _join_seeds(key, of_group, curves, query, width, scale)
+        group = _join_seeds(key, of_group, curves, scale)
         compared.append((group, [_compared_run(reader) for reader in of_group]))
     return Comparison(width, scale, compared, num_ungrouped, num_runs - len(rows))
 
@@ -128,56 +128,60 @@ def _keys(row: sa.RowMapping, group_by: str) -> list[str]:
     return [] if value is None else [shown_value(value)]
 
 
-def curve_of(reader: StoredRun, column: str, reduce: Reduce) -> Curve:
-    """A column, or a per-layer series with its layers reduced; a NaN layer makes a NaN, not a gap."""
-    attempt = reader.attempt()
-    plain = reader.curves((column,), attempt)
-    if plain:
-        return plain[0]
-    layers = reader.layer_columns(column, attempt)
-    curves = reader.curves(layers[-1:] if reduce == "last" else layers, attempt)
-    if not curves:
-        return Curve(column, np.zeros(0, np.int64), np.zeros(0))
-    steps = np.unique(np.concatenate([curve.steps for curve in curves]))
-    total = np.full(len(steps), -np.inf if reduce == "max" else 0.0)
-    count = np.zeros(len(steps), np.int64)
+def curve_of(reader: StoredRun, query: CompareQuery, width: int) -> Curve:
+    """A column, or a per-layer series with its layers reduced, one value a cell of `width` steps.
+
+    A layer that is NaN throughout a cell makes it NaN, not a gap.
+    """
+    _, tables = reader.cells(_columns_of(reader, query), Window(), width)
+    edges = np.unique(np.concatenate([np.zeros(0, np.int64), *(table.cells.edge for table in tables)]))
+    total = np.full(len(edges), -np.inf if query.reduce == "max" else 0.0)
+    count = np.zeros(len(edges), np.int64)
+    stands = _representative(query)
     with np.errstate(invalid="ignore", over="ignore"):
-        for curve in curves:
-            places = np.searchsorted(steps, curve.steps)
-            count[places] += 1
-            joined = np.maximum if reduce == "max" else np.add
-            total[places] = joined(total[places], curve.values)
-        return Curve(column, steps, total if reduce == "max" else total / count)
+        for table in tables:
+            at = np.searchsorted(edges, table.cells.edge)
+            told = table.cells.count > 0
+            values = getattr(table.cells, stands)
+            count[at] += told.sum(axis=0)
+            if query.reduce == "max":
+                total[at] = np.maximum(total[at], np.where(told, values, -np.inf).max(axis=0))
+            else:
+                total[at] += np.where(told, values, 0.0).sum(axis=0)
+        here = count > 0
+        return Curve(query.column, edges[here], (total if query.reduce == "max" else total / count)[here])
 
 
-def _common_width(curves: Sequence[Curve], max_buckets: int) -> int:
-    known = [curve.steps for curve in curves if len(curve.steps)]
-    if not known:
+def _columns_of(reader: StoredRun, query: CompareQuery) -> tuple[str, ...]:
+    layers = reader.layer_columns(query.column, reader.attempt())
+    return (query.column,) if not layers else layers[-1:] if query.reduce == "last" else layers
+
+
+def _common_width(readers: Sequence[StoredRun], query: CompareQuery) -> int:
+    """One width for all runs, from the steps of the streams that hold the column."""
+    extents = [extent for reader in readers if (extent := reader.extent(_columns_of(reader, query)))]
+    if not extents:
         return 1
-    return bucket_width(min(int(s[0]) for s in known), max(int(s[-1]) for s in known), max_buckets)
+    return cell_width(min(low for low, _ in extents), max(high for _, high in extents), query.buckets)
 
 
 def _join_seeds(
     key: str,
     readers: Sequence[StoredRun],
     curves: dict[str, Curve],
-    query: CompareQuery,
-    width: int,
     scale: Literal["linear", "log"],
 ) -> GroupSeries:
     of_group = [curves[reader.run_id] for reader in readers]
-    buckets = np.unique(np.concatenate([curve.steps // width for curve in of_group]))
-    values = np.full((len(readers), len(buckets)), np.nan)
+    edges = np.unique(np.concatenate([curve.steps for curve in of_group]))
+    values = np.full((len(readers), len(edges)), np.nan)
     for row, curve in enumerate(of_group):
-        bucketed = bucket_series(curve.column, curve.steps, curve.values, width)
-        places = np.searchsorted(buckets, bucketed.first_step // width)
-        values[row, places] = getattr(bucketed, _representative(query))
+        values[row, np.searchsorted(edges, curve.steps)] = curve.values
     mean, low, high = band(values, scale)
     seeds = tuple(
         SeedSeries(reader.run_id, reader.row["name"], reader.row["seed"], seed_values)
         for reader, seed_values in zip(readers, values, strict=True)
     )
-    return GroupSeries(key, buckets * width, mean, low, high, seeds)
+    return GroupSeries(key, edges, mean, low, high, seeds)
 
 
 def _representative(query: CompareQuery) -> Literal["maximum", "minimum", "mean"]:

@@ -19,11 +19,12 @@ from foreshock.wire import Layout
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """One declared layout of an attempt, and the last step that came in it."""
+    """One declared layout of an attempt, and the first and last step that came in it."""
 
     stream: str
     names: tuple[str, ...]
-    last_step: int
+    first_step: int = -1
+    last_step: int = -1
     is_new: bool = False
     has_moved: bool = False
 
@@ -73,13 +74,16 @@ class Cursor:
     def _declare(self, layout: Layout) -> None:
         known = self.streams.get(layout.layout_id)
         if known is None:
-            self.streams[layout.layout_id] = StreamState(layout.stream, layout.columns, -1, is_new=True)
+            self.streams[layout.layout_id] = StreamState(layout.stream, layout.columns, is_new=True)
         elif (known.stream, known.names) != (layout.stream, layout.columns):
             raise LayoutChangedError(_what_changed(layout, known))
 
     def _advance(self, entry: Entry) -> None:
         stream = self._stream_of(entry)
-        self.streams[entry.layout_id] = replace(stream, last_step=entry.last_step, has_moved=True)
+        first_step = entry.first_step if stream.first_step < 0 else stream.first_step
+        self.streams[entry.layout_id] = replace(
+            stream, first_step=first_step, last_step=entry.last_step, has_moved=True
+        )
         if stream.stream == "step":
             self.last_step = max(self.last_step, entry.last_step)
         if self.closed:

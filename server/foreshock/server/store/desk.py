@@ -217,7 +217,7 @@ def _load_cursors(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, C
     }
     of_layouts = sa.tuple_(layouts.c.run_id, layouts.c.rank, layouts.c.attempt).in_(list(found))
     for row in connection.execute(sa.select(layouts).where(of_layouts)):
-        stream = StreamState(row.stream, unpack_names(row.columns), row.last_step)
+        stream = StreamState(row.stream, unpack_names(row.columns), row.first_step, row.last_step)
         found[(row.run_id, row.rank, row.attempt)].streams[row.layout_id] = stream
     return found
 
@@ -252,12 +252,14 @@ def _layout_row(key: Key, number: int, stream: StreamState) -> dict[str, Any]:
         "layout_id": number,
         "stream": stream.stream,
         "columns": pack_names(stream.names),
+        "first_step": stream.first_step,
         "last_step": stream.last_step,
     }
 
 
 def _layout_step(key: Key, number: int, stream: StreamState) -> dict[str, Any]:
-    return {**_address(key), "of_layout": number, "last_step": stream.last_step}
+    steps = {"first_step": stream.first_step, "last_step": stream.last_step}
+    return {**_address(key), "of_layout": number, **steps}
 
 
 def _record_row(key: Key, sequence: int, entry: Entry) -> dict[str, Any]:

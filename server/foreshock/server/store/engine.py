@@ -1,8 +1,8 @@
 """Opens the database: one SQLite file with one collector on it, or a PostgreSQL server.
 
-On SQLite every transaction of `engine.begin()` takes the write lock at once (BEGIN IMMEDIATE), since
-one that reads first and writes later cannot wait for the lock; readers use `reading`, take no lock
-and see one snapshot.
+Whoever writes uses `writing`: on SQLite its transaction takes the write lock at once (BEGIN IMMEDIATE),
+since one that reads first and writes later cannot wait for the lock, and writers of this process take
+turns. Readers use `reading`, take no lock and see one snapshot.
 """
 
 import errno
@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +27,13 @@ from foreshock.server.errors import (
     StorageError,
 )
 from foreshock.server.nonfinite import encode_json
+from foreshock.server.store.turns import Turns
 from foreshock.server.store.upgrade import upgrade
 
 PAGE_BYTES: Final = 32_768
 BUSY_TIMEOUT_MS: Final = 10_000
+# The execution option of an engine under which its writers' turns are kept
+_TURNS: Final = "foreshock_turns"
 
 
 @dataclass(slots=True)
@@ -146,6 +149,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         json_serializer=_to_json,
         pool_size=16,
         max_overflow=48,
+        execution_options={_TURNS: Turns()},
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
     sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -154,7 +158,14 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
 
 def _postgres_engine(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(url, json_serializer=_to_json, pool_size=16, max_overflow=48, pool_pre_ping=True)
+    return sa.create_engine(
+        url,
+        json_serializer=_to_json,
+        pool_size=16,
+        max_overflow=48,
+        pool_pre_ping=True,
+        execution_options={_TURNS: nullcontext()},
+    )
 
 
 def _to_json(value: Any) -> str:
@@ -164,8 +175,11 @@ def _to_json(value: Any) -> str:
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    # The page size counts only before the file's first page is written, so it comes first.
-    cursor.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+        # Both count only before the file's first page is written. Without the second, deleted pages could
+        # be given back only by writing the whole file anew.
+        cursor.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA cache_size = -32768")
@@ -181,7 +195,18 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection that reads one snapshot and never waits for, nor holds up, a writer."""
     with engine.connect() as connection:
-        yield connection.execution_options(only_reads=True)
+        if engine.dialect.name == "postgresql":
+            # Its default shows each statement what was committed in between.
+            yield connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            yield connection.execution_options(only_reads=True)
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that writes: all of it is stored when it ends, or nothing where it raises."""
+    with engine.get_execution_options()[_TURNS], engine.begin() as connection:
+        yield connection
 
 
 def storage_error(error: SQLAlchemyError) -> StorageError:

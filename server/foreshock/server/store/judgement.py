@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.watermark import RankPlace
+from foreshock.server.store.engine import writing
 from foreshock.server.store.schema import alerts, cursors, detector_states, leases, records, runs
 from foreshock.wire import Event, decode_record
 
@@ -154,7 +155,7 @@ def take_lease(
 
 def release_leases(engine: sa.Engine, owner: str) -> None:
     """Lets others take over at once what an owner will judge no more."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(sa.update(leases).where(leases.c.owner == owner).values(expires_at=0.0))
 
 

@@ -1,58 +1,44 @@
 """What readers of one run get: columns, buckets, layer maps, latest values, events, alerts."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import sqlalchemy as sa
 
 from foreshock.server.errors import UnknownAttemptError
-from foreshock.server.store.buckets import bucket_series
-from foreshock.server.store.curves import Curve, Reals, common_width, cut, draw_map, join, reduce_ranks
+from foreshock.server.store.cells import Cells, StepArray, cell_width, widened
+from foreshock.server.store.curves import Curve, Reals, join, reduce_ranks
 from foreshock.server.store.engine import reading
-from foreshock.server.store.layouts import unpack_names
+from foreshock.server.store.newest import newest_values
 from foreshock.server.store.runs import get_run
-from foreshock.server.store.schema import PASSED_BY, alerts, cursors, layouts, records
-from foreshock.server.store.tracks import Extent, Source, Steps, TrackCache
-from foreshock.wire import (
-    WHOLE_EVERY,
-    Batch,
-    Event,
-    batch_steps,
-    batch_times,
-    batch_values,
-    decode_record,
-    is_missing,
-    parse_column,
-)
+from foreshock.server.store.schema import PASSED_BY, alerts, cursors, records
+from foreshock.server.store.streams import Stream, read_streams
+from foreshock.server.store.windows import END_OF_STEPS, EVERYTHING, Span, Windows
+from foreshock.wire import Event, decode_record, is_missing, parse_column
 from foreshock.wire.readings import AlertMark, LayerMap, SeriesBuckets, Window
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """One declared layout: where it is, and its columns' places."""
+class CellTable:
+    """Columns whose cells have the same edges: `cells` holds a row for each of `columns`."""
 
-    source: Source
-    places: dict[str, int]
-    last_step: int
-
-    @property
-    def extent(self) -> Extent:
-        """How much there is to decode."""
-        return Extent(len(self.places), self.last_step + 1)
+    columns: tuple[str, ...]
+    cells: Cells
 
 
 class StoredRun:
     """Reads one run from the database; implements `foreshock.wire.readings.RunReader`."""
 
     def __init__(
-        self, engine: sa.Engine, cache: TrackCache, run_id: str, row: sa.RowMapping | None = None
+        self, engine: sa.Engine, windows: Windows, run_id: str, row: sa.RowMapping | None = None
     ) -> None:
         self.engine = engine
-        self._cache = cache
+        self._windows = windows
         self.run_id = run_id
         self._row = row
 
@@ -87,61 +73,98 @@ class StoredRun:
     def columns(self) -> tuple[str, ...]:
         """Every column of the newest attempt, in the order of declaration."""
         with reading(self.engine) as connection:
-            streams = self._streams(connection, self.attempt())
+            streams = read_streams(connection, self.run_id, self.attempt())
         return tuple(dict.fromkeys(name for stream in streams for name in stream.places))
 
     def series(self, columns: tuple[str, ...], window: Window) -> list[SeriesBuckets]:
         """The columns that exist, in the order asked for, in buckets of one common width."""
-        curves = self.curves(columns, self.attempt(window))
-        width = common_width(curves, window)
-        shown = [cut(curve, window, width) for curve in curves]
-        return [bucket_series(curve.column, curve.steps, curve.values, width) for curve in shown]
+        width, tables = self.cells(columns, window)
+        found = {
+            column: table.cells.series(column, row, width)
+            for table in tables
+            for row, column in enumerate(table.columns)
+        }
+        return [found[column] for column in dict.fromkeys(columns) if column in found]
 
     def layer_map(self, series: str, window: Window) -> LayerMap | None:
         """The map of one per-layer series, or None where the run has none."""
-        attempt = self.attempt(window)
-        names = self.layer_columns(series, attempt)
+        names = self.layer_columns(series, self.attempt(window))
         if not names:
             return None
-        curves = self.curves(names, attempt)
-        width = common_width(curves, window)
-        shown = [cut(curve, window, width) for curve in curves]
-        return draw_map(series, (parse_column(names[-1]).layer or 0) + 1, shown, width)
+        width, tables = self.cells(names, window)
+        return draw_map(series, (parse_column(names[-1]).layer or 0) + 1, tables, width)
 
-    def curves(self, columns: Sequence[str], attempt: int) -> list[Curve]:
-        """Whole columns of one attempt, ranks joined; those that do not exist are left out."""
-        parts: dict[str, dict[int, list[tuple[Steps, Reals]]]] = defaultdict(lambda: defaultdict(list))
+    def cells(
+        self, columns: Sequence[str], window: Window, width: int | None = None
+    ) -> tuple[int, list[CellTable]]:
+        """The columns that exist in cells of one width: as wide as asked for, or as the window needs.
+
+        A window is widened to whole cells, so that none is half full.
+        """
+        wanted = tuple(dict.fromkeys(columns))
         with reading(self.engine) as connection:
-            for stream in self._streams(connection, attempt):
-                wanted = [name for name in dict.fromkeys(columns) if name in stream.places]
-                if not wanted:
-                    continue
-                places = [stream.places[name] for name in wanted]
-                steps, values = self._cache.read(connection, stream.source, places, stream.extent)
-                for name, row in zip(wanted, values, strict=True):
-                    here = ~is_missing(row)
-                    parts[name][stream.source.rank].append((steps[here], row[here].astype(np.float64)))
-        return [join(name, parts[name].values()) for name in dict.fromkeys(columns) if name in parts]
+            streams = read_streams(connection, self.run_id, self.attempt(window))
+            holding = [one for one in streams if one.places.keys() & set(wanted)]
+            width = width or _window_width([one for one in holding if one.first_step >= 0], window)
+            start = 0 if window.start is None else window.start // width * width
+            stop = END_OF_STEPS if window.stop is None else (window.stop // width + 1) * width
+            tables = [
+                table
+                for of_streams, names in _alike(wanted, holding)
+                for table in self._cell_tables(connection, of_streams, names, Span(start, stop), width)
+            ]
+        return width, tables
 
-    def _streams(self, connection: sa.Connection, attempt: int) -> list[Stream]:
-        query = (
-            sa.select(layouts)
-            .where(layouts.c.run_id == self.run_id, layouts.c.attempt == attempt)
-            .order_by(layouts.c.rank, layouts.c.layout_id)
-        )
-        return [
-            Stream(
-                Source(row.run_id, row.rank, row.attempt, row.layout_id),
-                {name: place for place, name in enumerate(unpack_names(row.columns))},
-                row.last_step,
-            )
-            for row in connection.execute(query)
-        ]
+    def _cell_tables(
+        self,
+        connection: sa.Connection,
+        streams: Sequence[Stream],
+        names: list[str],
+        span: Span,
+        width: int,
+    ) -> Iterator[CellTable]:
+        streams = [one for one in streams if one.first_step >= 0]
+        if _follow_one_another(streams):
+            parts = [self._windows.cells(connection, one, names, span, width) for one in streams]
+            yield CellTable(tuple(names), Cells.join(parts, len(names)).widen(width))
+            return
+        # Several ranks are joined step by step: of their cells alone that cannot be told.
+        for name in names:
+            curve = self._curve(connection, name, streams, span)
+            is_there = np.ones((1, len(curve.steps)), bool)
+            yield CellTable((name,), Cells.of(curve.steps, curve.values[None], is_there, width))
+
+    def curves(self, columns: Sequence[str], attempt: int, span: Span = EVERYTHING) -> list[Curve]:
+        """Every value of some columns, ranks joined; columns that do not exist are left out."""
+        with reading(self.engine) as connection:
+            streams = read_streams(connection, self.run_id, attempt)
+            return [
+                self._curve(connection, name, of_streams, span)
+                for of_streams, names in _alike(columns, streams)
+                for name in names
+            ]
+
+    def _curve(self, connection: sa.Connection, name: str, streams: Sequence[Stream], span: Span) -> Curve:
+        of_ranks: dict[int, list[tuple[StepArray, Reals]]] = defaultdict(list)
+        for stream in streams:
+            steps, values = self._windows.values(connection, stream, [name], span)
+            here = ~is_missing(values[0])
+            of_ranks[stream.source.rank].append((steps[here], widened(values[0][here])))
+        return join(name, of_ranks.values())
+
+    def extent(self, columns: Sequence[str]) -> tuple[int, int] | None:
+        """First and last step of the newest attempt's streams that hold any of the columns."""
+        with reading(self.engine) as connection:
+            streams = read_streams(connection, self.run_id, self.attempt())
+        holding = [one for one in streams if one.first_step >= 0 and one.places.keys() & set(columns)]
+        if not holding:
+            return None
+        return min(one.first_step for one in holding), max(one.last_step for one in holding)
 
     def layer_columns(self, series: str, attempt: int) -> tuple[str, ...]:
         """The columns of a per-layer series, by layer; empty where the attempt has none."""
         with reading(self.engine) as connection:
-            streams = self._streams(connection, attempt)
+            streams = read_streams(connection, self.run_id, attempt)
         names = {name for stream in streams for name in stream.places if name.startswith(f"{series}[")}
         return tuple(sorted(names, key=lambda name: parse_column(name).layer or 0))
 
@@ -155,22 +178,17 @@ class StoredRun:
 
     def latest(self) -> "Latest":
         """The newest value of every column of the newest attempt, ranks joined."""
-        attempt, step, when = self.attempt(), -1, 0.0
+        step, when = -1, 0.0
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
         with reading(self.engine) as connection:
-            for stream in self._streams(connection, attempt):
-                known: dict[str, tuple[int, float]] = {}
-                for number, batch in enumerate(_newest_batches(connection, stream.source)):
-                    steps = batch_steps(batch)
-                    if number == 0 and int(steps[-1]) > step:
-                        step, when = int(steps[-1]), float(batch_times(batch)[-1])
-                    for name, (place, value) in zip(stream.places, _last_present(batch), strict=True):
-                        if place >= 0:
-                            known.setdefault(name, (int(steps[place]), value))
-                    if not _lacks_layers(stream.places, known):
-                        break
-                for name, newest in known.items():
-                    found[name].append(newest)
+            for stream in read_streams(connection, self.run_id, self.attempt()):
+                if stream.first_step < 0:
+                    continue
+                newest = newest_values(connection, stream)
+                if newest.step > step:
+                    step, when = newest.step, newest.time
+                for name, value in newest.values.items():
+                    found[name].append(value)
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
 
     def events(self) -> list[dict[str, Any]]:
@@ -218,41 +236,51 @@ class Latest:
     values: dict[str, float]
 
 
-def _newest_batches(connection: sa.Connection, source: Source) -> Iterator[Batch]:
-    """The batches of a stream, newest first, as many as a deep model may need to tell all of its layers."""
-    query = (
-        sa.select(records.c.body)
-        .where(
-            records.c.run_id == source.run_id,
-            records.c.rank == source.rank,
-            records.c.attempt == source.attempt,
-            records.c.kind == "batch",
-            records.c.layout_id == source.layout_id,
-        )
-        .order_by(records.c.sequence.desc())
+def _window_width(streams: Sequence[Stream], window: Window) -> int:
+    """One width for all streams, from the steps that the window shows of them."""
+    if not streams:
+        return 1
+    low, high = min(one.first_step for one in streams), max(one.last_step for one in streams)
+    low = low if window.start is None else max(low, window.start)
+    high = high if window.stop is None else min(high, window.stop)
+    return cell_width(low, max(low, high), window.buckets)
+
+
+def _alike(columns: Sequence[str], streams: Sequence[Stream]) -> list[tuple[list[Stream], list[str]]]:
+    """The columns by the streams that they are in; those that are in none are left out."""
+    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name in dict.fromkeys(columns):
+        groups[tuple(index for index, stream in enumerate(streams) if name in stream.places)].append(name)
+    return [([streams[index] for index in held], names) for held, names in groups.items() if held]
+
+
+def _follow_one_another(streams: Sequence[Stream]) -> bool:
+    """Whether the streams are one rank's and none begins before the one before it has ended."""
+    is_one_rank = len({one.source.rank for one in streams}) <= 1
+    return is_one_rank and all(one.last_step < next_.first_step for one, next_ in pairwise(streams))
+
+
+def draw_map(series: str, num_layers: int, tables: Sequence[CellTable], width: int) -> LayerMap:
+    """Layers by cells; what a layer does not tell in a cell is held for a while (`LayerMap.of`)."""
+    edges = np.unique(np.concatenate([np.zeros(0, np.int64), *(table.cells.edge for table in tables)]))
+    minimum, maximum, mean = (np.full((num_layers, len(edges)), np.nan) for _ in range(3))
+    is_told = np.zeros((num_layers, len(edges)), bool)
+    for table in tables:
+        rows = np.array([parse_column(column).layer or 0 for column in table.columns])
+        at = np.ix_(rows, np.searchsorted(edges, table.cells.edge))
+        told = is_told[at] = table.cells.count > 0
+        for drawn, name in ((minimum, "minimum"), (maximum, "maximum"), (mean, "mean")):
+            drawn[at] = np.where(told, getattr(table.cells, name), np.nan)
+    shown = is_told.any(axis=0)
+    return LayerMap.of(
+        series,
+        width,
+        edges[shown],
+        is_told[:, shown],
+        minimum=minimum[:, shown],
+        maximum=maximum[:, shown],
+        mean=mean[:, shown],
     )
-    for number in range(WHOLE_EVERY):
-        body = connection.execute(query.limit(1).offset(number)).scalar_one_or_none()
-        record = None if body is None else decode_record(body)
-        if not isinstance(record, Batch):
-            return
-        yield record
-
-
-def _lacks_layers(names: Iterable[str], known: Container[str]) -> bool:
-    """Whether some layers of a series are told and others not."""
-    layers = [(name.partition("[")[0], name in known) for name in names if name.endswith("]")]
-    told = {series for series, is_known in layers if is_known}
-    return any(series in told and not is_known for series, is_known in layers)
-
-
-def _last_present(batch: Batch) -> list[tuple[int, float]]:
-    """For each column the place and value of its last frame that has one; place -1 where none has."""
-    values = batch_values(batch)
-    present = ~is_missing(values)
-    places = batch.num_steps - 1 - np.argmax(present[:, ::-1], axis=1)
-    newest = values[np.arange(len(values)), places].tolist()
-    return list(zip(np.where(present.any(axis=1), places, -1).tolist(), newest, strict=True))
 
 
 def _join_latest(name: str, values: Sequence[tuple[int, float]]) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from foreshock.server.errors import AttemptTakenError, UnknownRunError
-from foreshock.server.store.engine import reading
+from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import cursors, runs
 from foreshock.wire import RunDeclaration, RunHandle
 
@@ -27,7 +27,7 @@ def declare(engine: sa.Engine, declaration: RunDeclaration) -> Declared:
     another session holds the claim.
     """
     now = time.time()
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         run = _find(connection, declaration.run_id)
         is_news = run is None or declaration.attempt > run.attempt
         if run is None:

@@ -71,6 +71,8 @@ layouts = sa.Table(
     sa.Column("stream", sa.String(64), nullable=False),
     # zstd of the names joined by newlines
     sa.Column("columns", sa.LargeBinary, nullable=False),
+    # -1 before any batch
+    sa.Column("first_step", sa.BigInteger, nullable=False, server_default="-1"),
     sa.Column("last_step", sa.BigInteger, nullable=False),
 )
 
@@ -102,6 +104,8 @@ compactions = sa.Table(
     sa.Column("layout_id", sa.Integer, primary_key=True),
     # Every frame of the stream up to this step is in chunks, none of it in `records` any more
     sa.Column("upto_step", sa.BigInteger, nullable=False),
+    # The widest of its chunks
+    sa.Column("cell_width", sa.BigInteger, nullable=False),
     sa.Column("num_points", sa.BigInteger, nullable=False),
     sa.Column("num_bytes", sa.BigInteger, nullable=False),
 )
@@ -117,6 +121,7 @@ chunks = sa.Table(
     sa.Column("part", sa.Integer, primary_key=True),
     sa.Column("first_step", sa.BigInteger, primary_key=True),
     sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("cell_width", sa.BigInteger, nullable=False),
     sa.Column("num_steps", sa.Integer, nullable=False),
     sa.Column("steps", sa.LargeBinary, nullable=False),
     # Of part 0 only: when each step was taken

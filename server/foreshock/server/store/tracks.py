@@ -1,15 +1,14 @@
-"""Decoded columns, kept between requests, so that a live page decodes each batch once.
+"""The end of a stream, which is not in chunks yet: decoded and kept, so that a page decodes it once.
 
-A `Track` holds columns of one layout of one writer, over all of its steps so far, and grows as
-records arrive: all columns while the stream is small, so that the figures of a page decode it once
-between them, else those that were asked for. The `TrackCache` drops the tracks that were used longest
-ago when memory runs out.
+A `Track` holds columns of one stream over the steps that are still in the log, grows as records arrive
+and lets go of what has become chunks: all columns while they are small, so that the figures of a page
+decode them once between them, else those that were asked for. The `TrackCache` drops the tracks that
+were used longest ago when memory runs out.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,36 +16,14 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from foreshock.server.store.schema import records
+from foreshock.server.store.streams import Source, Stream
 from foreshock.wire import Batch, batch_part, batch_steps, decode_record
 
 Values = NDArray[np.float32]
 Steps = NDArray[np.int64]
 
-_FIRST_CAPACITY: Final = 1024
-MAX_WHOLE_BYTES: Final = 32 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A stream's address: the writer and its layout."""
-
-    run_id: str
-    rank: int
-    attempt: int
-    layout_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How large a stream is by now: its columns, and at most so many steps."""
-
-    num_columns: int
-    num_steps: int
-
-    @property
-    def is_small(self) -> bool:
-        """Whether all of its columns may be held."""
-        return 4 * self.num_columns * self.num_steps <= MAX_WHOLE_BYTES
+_FIRST_CAPACITY: Final = 256
+MAX_WHOLE_BYTES: Final = 8 * 2**20
 
 
 class Track:
@@ -54,9 +31,11 @@ class Track:
 
     def __init__(self, source: Source) -> None:
         self.lock = threading.Lock()
+        # Up to this step nothing is held any more
+        self.floor = -1
         self._source = source
         self._next_sequence = 0
-        self._size = 0
+        self._begin = self._size = 0
         self._rows: dict[int, int] = {}
         self._steps: Steps = np.empty(_FIRST_CAPACITY, np.int64)
         self._values: Values = np.empty((0, _FIRST_CAPACITY), np.float32)
@@ -66,22 +45,29 @@ class Track:
         """Memory held."""
         return self._steps.nbytes + self._values.nbytes
 
-    def read(self, connection: sa.Connection, columns: Sequence[int], extent: Extent) -> tuple[Steps, Values]:
-        """Steps [k] and values [columns, k], up to date with the connection's snapshot."""
+    def read(self, connection: sa.Connection, stream: Stream, columns: Sequence[int]) -> tuple[Steps, Values]:
+        """Steps [k] after `upto_step` and values [columns, k], up to date with the connection's snapshot."""
         if not self._rows.keys() >= set(columns):
-            self._restart(range(extent.num_columns) if extent.is_small else columns)
+            num_bytes = 4 * len(stream.places) * (stream.last_step - stream.upto_step)
+            self._restart(range(len(stream.places)) if num_bytes <= MAX_WHOLE_BYTES else columns)
         for sequence, batch in self._new_batches(connection):
             self._grow(batch)
             self._next_sequence = sequence + 1
+        self._begin = int(np.searchsorted(self._steps[: self._size], stream.upto_step, "right"))
+        if self._begin > len(self._steps) // 2:
+            self._move(len(self._steps))
+            self.floor = stream.upto_step
         chosen = [self._rows[column] for column in columns]
-        return self._steps[: self._size], self._values[chosen, : self._size]
+        here = slice(self._begin, self._size)
+        return self._steps[here], self._values[chosen, here]
 
     def _restart(self, columns: Sequence[int]) -> None:
         """Begins again with more columns: rows of different ages would have to be merged."""
         held = sorted({*self._rows, *columns})
         self._rows = {column: row for row, column in enumerate(held)}
         self._values = np.empty((len(held), len(self._steps)), np.float32)
-        self._next_sequence = self._size = 0
+        self._next_sequence = self._begin = self._size = 0
+        self.floor = -1
 
     def _new_batches(self, connection: sa.Connection) -> Iterator[tuple[int, Batch]]:
         source = self._source
@@ -105,18 +91,20 @@ class Track:
     def _grow(self, batch: Batch) -> None:
         end = self._size + batch.num_steps
         if end > len(self._steps):
-            self._widen(max(end, 2 * len(self._steps)))
+            self._move(max(end, 2 * len(self._steps)))
+            end = self._size + batch.num_steps
         self._steps[self._size : end] = batch_steps(batch)
         self._values[:, self._size : end] = batch_part(batch, list(self._rows))
         self._size = end
 
-    def _widen(self, capacity: int) -> None:
+    def _move(self, capacity: int) -> None:
         # New arrays, never resized ones: views that were handed out stay as they are.
+        kept, size = slice(self._begin, self._size), self._size - self._begin
         steps = np.empty(capacity, np.int64)
-        steps[: self._size] = self._steps[: self._size]
+        steps[:size] = self._steps[kept]
         values = np.empty((len(self._rows), capacity), np.float32)
-        values[:, : self._size] = self._values[:, : self._size]
-        self._steps, self._values = steps, values
+        values[:, :size] = self._values[:, kept]
+        self._steps, self._values, self._begin, self._size = steps, values, 0, size
 
 
 class TrackCache:
@@ -127,13 +115,13 @@ class TrackCache:
         self._tracks: OrderedDict[Source, Track] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(
-        self, connection: sa.Connection, source: Source, columns: Sequence[int], extent: Extent
-    ) -> tuple[Steps, Values]:
-        """Steps [k] and values [columns, k] of a source."""
-        track = self._track(source)
+    def read(self, connection: sa.Connection, stream: Stream, columns: Sequence[int]) -> tuple[Steps, Values]:
+        """Steps [k] and values [columns, k] of a stream after what is in chunks."""
+        track = self._track(stream.source)
         with track.lock:
-            found = track.read(connection, columns, extent)
+            if track.floor > stream.upto_step:  # a reader whose snapshot is from before a compaction
+                return Track(stream.source).read(connection, stream, columns)
+            found = track.read(connection, stream, columns)
         self._trim()
         return found
 

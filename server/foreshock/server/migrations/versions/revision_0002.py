@@ -18,6 +18,7 @@ def upgrade() -> None:
     """Adds the tables and columns; the numbers of an older log become chunks later, by themselves."""
     _extend_runs()
     _note_how_far_events_had_come()
+    _note_where_streams_begin()
     _create_chunks()
     _create_projects_and_tokens()
     if op.get_bind().dialect.name == "postgresql":
@@ -48,6 +49,20 @@ def _note_how_far_events_had_come() -> None:
     )
 
 
+def _note_where_streams_begin() -> None:
+    op.add_column("layouts", sa.Column("first_step", sa.BigInteger(), nullable=False, server_default="-1"))
+    op.execute(
+        """
+        UPDATE layouts SET first_step = COALESCE((
+            SELECT MIN(records.first_step) FROM records
+            WHERE records.run_id = layouts.run_id AND records.rank = layouts.rank
+                AND records.attempt = layouts.attempt AND records.layout_id = layouts.layout_id
+                AND records.kind = 'batch'
+        ), -1)
+        """
+    )
+
+
 def _window_columns() -> list[sa.Column[object]]:
     return [
         sa.Column("run_id", sa.String(length=64), nullable=False),
@@ -65,6 +80,7 @@ def _create_chunks() -> None:
         "compactions",
         *_window_columns()[:4],
         sa.Column("upto_step", sa.BigInteger(), nullable=False),
+        sa.Column("cell_width", sa.BigInteger(), nullable=False),
         sa.Column("num_points", sa.BigInteger(), nullable=False),
         sa.Column("num_bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(*_STREAM, name="pk_compactions"),
@@ -72,6 +88,7 @@ def _create_chunks() -> None:
     op.create_table(
         "chunks",
         *_window_columns(),
+        sa.Column("cell_width", sa.BigInteger(), nullable=False),
         sa.Column("num_steps", sa.Integer(), nullable=False),
         sa.Column("steps", sa.LargeBinary(), nullable=False),
         sa.Column("times", sa.LargeBinary()),

@@ -6,14 +6,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.server.store.buckets import bucket_series, bucket_starts, bucket_width, extremes
+from foreshock.server.store.cells import Cells, cell_width
+from foreshock.wire.readings import SeriesBuckets
 
 rising_steps = st.lists(st.integers(0, 100_000), min_size=1, max_size=300, unique=True).map(sorted)
 
 
 def bucketed(steps: list[int], values: Any, max_buckets: int):
-    width = bucket_width(steps[0], steps[-1], max_buckets)
-    return bucket_series("loss", np.array(steps, np.int64), np.array(values, np.float32), width)
+    return one_series(steps, values, cell_width(steps[0], steps[-1], max_buckets))
+
+
+def one_series(steps: Any, values: Any, width: int) -> SeriesBuckets:
+    row = np.array(values, np.float32)[None]
+    return Cells.of(np.array(steps, np.int64), row, np.ones(row.shape, bool), width).series("loss", 0, width)
 
 
 @given(
@@ -65,7 +70,7 @@ def test_a_single_non_finite_value_survives_every_resolution(
     values=st.lists(st.floats(width=32), min_size=60, max_size=60),
 )
 def test_buckets_agree_with_plain_python(steps: list[int], max_buckets: int, values: Any) -> None:
-    width = bucket_width(steps[0], steps[-1], max_buckets)
+    width = cell_width(steps[0], steps[-1], max_buckets)
     found = bucketed(steps, values[: len(steps)], max_buckets)
     groups = {}
     for step, value in zip(steps, values, strict=False):
@@ -75,8 +80,8 @@ def test_buckets_agree_with_plain_python(steps: list[int], max_buckets: int, val
         numbers = [float(value) for _, value in group if not np.isnan(value)]
         finite = [value for value in numbers if np.isfinite(value)]
         assert found.nonfinite[index] == len(group) - len(finite)
-        np.testing.assert_equal(found.minimum[index], min(numbers, default=np.nan))
-        np.testing.assert_equal(found.maximum[index], max(numbers, default=np.nan))
+        np.testing.assert_equal(found.minimum[index] + 0.0, min(numbers, default=np.nan) + 0.0)
+        np.testing.assert_equal(found.maximum[index] + 0.0, max(numbers, default=np.nan) + 0.0)
         np.testing.assert_equal(found.first[index], float(group[0][1]))
         np.testing.assert_equal(found.last[index], float(group[-1][1]))
         mean = np.mean(finite) if finite else np.nan
@@ -87,7 +92,7 @@ def test_buckets_agree_with_plain_python(steps: list[int], max_buckets: int, val
 
 @given(first=st.integers(0, 10**9), span=st.integers(0, 10**9), max_buckets=st.integers(1, 5000))
 def test_widths_are_the_smallest_power_of_two_that_fits(first: int, span: int, max_buckets: int) -> None:
-    width = bucket_width(first, first + span, max_buckets)
+    width = cell_width(first, first + span, max_buckets)
     assert width & (width - 1) == 0
     assert (first + span) // width - first // width < max_buckets
     assert width == 1 or (first + span) // (width // 2) - first // (width // 2) >= max_buckets
@@ -95,22 +100,56 @@ def test_widths_are_the_smallest_power_of_two_that_fits(first: int, span: int, m
 
 def test_edges_stay_while_a_run_grows() -> None:
     short, long = np.arange(1000), np.arange(1023)
-    before = bucket_series("loss", short, np.ones(1000, np.float32), 16)
-    after = bucket_series("loss", long, np.ones(1023, np.float32), 16)
+    before = one_series(short, np.ones(1000), 16)
+    after = one_series(long, np.ones(1023), 16)
     assert after.first_step[: len(before.first_step)].tolist() == before.first_step.tolist()
 
 
 def test_no_steps_make_no_buckets() -> None:
-    empty = np.zeros(0, np.int64)
-    assert len(bucket_series("loss", empty, np.zeros(0, np.float32), 4).count) == 0
-    assert len(bucket_starts(empty, 4)) == 0
+    assert len(one_series([], [], 4).count) == 0
 
 
-def test_layers_are_reduced_together() -> None:
-    values = np.array([[1.0, 2.0, np.nan], [np.nan, np.nan, 5.0]], np.float32)
-    found = extremes(values, np.array([0, 2]))
-    np.testing.assert_equal(found.maximum, [[2.0, np.nan], [np.nan, 5.0]])
-    np.testing.assert_equal(found.mean, [[1.5, np.nan], [np.nan, 5.0]])
+def test_columns_are_reduced_together_and_each_by_what_it_has() -> None:
+    values = np.array([[1.0, 2.0, np.nan], [np.nan, 7.0, 5.0]], np.float32)
+    present = np.array([[True, True, True], [True, False, True]])
+    cells = Cells.of(np.array([0, 1, 2]), values, present, 2)
+    np.testing.assert_equal(cells.maximum, [[2.0, np.nan], [np.nan, 5.0]])
+    np.testing.assert_equal(cells.mean, [[1.5, np.nan], [np.nan, 5.0]])
+    assert cells.count.tolist() == [[2, 1], [1, 1]]
+    assert cells.nonfinite.tolist() == [[0, 1], [1, 0]]
+    assert cells.last_step.tolist() == [[1, 2], [0, 2]]
+
+
+@given(
+    steps=rising_steps,
+    seed=st.integers(0, 2**32 - 1),
+    narrow=st.integers(0, 12),
+    wider=st.integers(0, 8),
+    cut=st.floats(0, 1),
+)
+def test_cells_widened_are_the_cells_that_would_have_been_made(
+    steps: list[int], seed: int, narrow: int, wider: int, cut: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([np.nan, np.inf, -np.inf, 0.0, 1.0, -2.5, 1e30, 1e-30], (3, len(steps))).astype(
+        np.float32
+    )
+    present = rng.random(values.shape) < 0.7
+    whole = Cells.of(np.array(steps), values, present, 2 ** (narrow + wider))
+    # Made in two pieces, which may share a cell, as two windows of a stream may
+    place = int(cut * len(steps))
+    pieces = [
+        Cells.of(np.array(steps[here], np.int64), values[:, here], present[:, here], 2**narrow)
+        for here in (slice(place), slice(place, None))
+    ]
+    joined = Cells.join(pieces, 3).widen(2 ** (narrow + wider))
+    assert joined.edge.tolist() == whole.edge.tolist()
+    told = whole.count > 0
+    for name in set(Cells.__dataclass_fields__) - {"edge", "mean", "count", "nonfinite"}:
+        np.testing.assert_equal(getattr(joined, name)[told], getattr(whole, name)[told], name)
+    np.testing.assert_equal(joined.count, whole.count)
+    np.testing.assert_equal(joined.nonfinite, whole.nonfinite)
+    np.testing.assert_allclose(joined.mean[told], whole.mean[told], rtol=1e-12)
 
 
 def test_a_lone_infinity_is_its_own_mean_and_among_others_it_is_left_out() -> None:
