@@ -1,13 +1,12 @@
 """Answers and dependencies that all routes share."""
 
-import gzip
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
-from foreshock.server.api.compress import accepts_gzip
+from foreshock.server.api.compress import accepted_encoding, pack
 from foreshock.server.collector import Collector
 from foreshock.server.names import check_run_id
 from foreshock.server.nonfinite import encode_json
@@ -26,9 +25,9 @@ class Answer(Response):
     ) -> None:
         body = content if isinstance(content, bytes) else encode_json(content)
         headers = {"Vary": "Accept-Encoding", **(headers or {})}
-        if accepts_gzip.get() and len(body) >= MIN_COMPRESSED_BYTES:
-            body = gzip.compress(body, 4, mtime=0)
-            headers["Content-Encoding"] = "gzip"
+        if (encoding := accepted_encoding.get()) and len(body) >= MIN_COMPRESSED_BYTES:
+            body = pack(body, encoding)
+            headers["Content-Encoding"] = encoding
         super().__init__(body, status_code, headers)
 
 

@@ -182,7 +182,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA cache_size = -32768")
+    cursor.execute("PRAGMA cache_size = -2048")
     cursor.close()
 
 
