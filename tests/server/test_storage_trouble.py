@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from starlette.testclient import TestClient
 from tests.server.conftest import Problem, Writer
 
 from foreshock.server.errors import BusyError, StorageError
-from foreshock.server.store.entries import read_body
+from foreshock.server.store.entries import Submission, read_body
+from foreshock.server.store.line import MAX_GROUP_BYTES, Line, Waiting
+from foreshock.server.store.room import SMALL_BYTES, Room
 
 
 @pytest.fixture
@@ -100,33 +103,67 @@ def test_a_writer_that_hits_a_fault_goes_on(
     assert writer.send().status_code == 200
 
 
-def test_more_appends_than_may_wait_are_429(http: TestClient, writer: Writer) -> None:
+def test_more_appends_than_may_wait_are_429_and_one_run_takes_at_most_half(
+    http: TestClient, writer: Writer
+) -> None:
     writer.start()
     collector = http.app.state.collector
+    other = Writer(http, run_id="run-2").start()
     submission = read_body(writer.body(writer.batch([0], [1.0])), "run-1")
+    of_other = read_body(other.body(other.batch([0], [2.0])), "run-2")
     with collector.engine.begin():  # holds the write lock, so the writer thread waits
         waiting = [collector.log.submit(submission)]
         with pytest.raises(BusyError) as busy:
-            # The writer may have taken a group off the queue, at most a full one, before it waits.
+            # The writer may have taken a group off the line, at most a full one, before it waits.
             for _ in range(2 * collector.settings.max_waiting_appends + 2):
                 waiting.append(collector.log.submit(submission))
+        waiting_of_other = collector.log.submit(of_other)
     assert busy.value.headers == {"Retry-After": "1"}
     receipts = [future.result(timeout=30) for future in waiting]
     assert sum(receipt.num_duplicates for receipt in receipts) == len(receipts) - 1
+    assert waiting_of_other.result(timeout=30).num_duplicates == 0
     assert losses(http) == [1.0]
 
 
-def test_bytes_that_wait_are_bounded(http: TestClient, writer: Writer) -> None:
+def submission_of(run_id: str, num_bytes: int = 100) -> Waiting:
+    return Waiting(Submission(run_id, 0, 0, "s", 0, (), num_bytes), Future())
+
+
+def test_a_trickle_waits_for_one_group_and_not_for_the_flood_before_it() -> None:
+    line = Line(200)
+    for _ in range(100):
+        line.put(submission_of("flood", MAX_GROUP_BYTES // 4))
+    line.put(submission_of("trickle"))
+    group = line.take(1, 0.0)
+    assert group is not None
+    assert [one.submission.run_id for one in group] == ["flood", "trickle", "flood", "flood", "flood"]
+    line.close()
+    rest = 0
+    while (group := line.take(1, 0.0)) is not None:
+        rest += len(group)
+    assert rest == 96
+
+
+def test_bodies_that_are_held_are_bounded_and_small_ones_have_room_of_their_own() -> None:
+    room = Room(2**20)
+    with room.hold(900 * 1024):
+        with pytest.raises(BusyError, match="again in a second"), room.hold(SMALL_BYTES + 1):
+            pytest.fail("there was room")
+        with room.hold(SMALL_BYTES):
+            assert room.num_bytes == 900 * 1024 + SMALL_BYTES
+    with room.hold(2**24):  # alone, everything fits
+        pass
+    assert room.num_bytes == 0
+
+
+def test_what_is_held_is_given_back_whatever_becomes_of_the_append(http: TestClient, writer: Writer) -> None:
     writer.start()
-    log = http.app.state.collector.log
-    body = writer.body(writer.batch([0], [1.0]))
-    large = read_body(body, "run-1")
-    object.__setattr__(large, "num_bytes", http.app.state.collector.settings.max_waiting_bytes)
-    with http.app.state.collector.engine.begin():
-        first = log.submit(large)
-        with pytest.raises(BusyError):
-            log.submit(large)
-    assert first.result(timeout=30).next_sequence == 2
+    assert writer.post(b"nonsense").status_code == 400
+    assert writer.send(writer.batch([0], [1.0])).status_code == 200
+    with http.app.state.collector.room.hold(2**40):
+        refused = writer.post(writer.body(writer.batch([1], [1.0])))
+    assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
+    assert http.app.state.collector.room.num_bytes == 0
 
 
 def test_a_stopped_writer_refuses(http: TestClient, writer: Writer) -> None:

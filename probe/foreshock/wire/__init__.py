@@ -15,6 +15,7 @@ from foreshock.wire.codec import (
     encode_body,
     encode_record,
     make_batch,
+    unpacked_bytes,
 )
 from foreshock.wire.columns import (
     LAYER_QUANTILES,
@@ -83,4 +84,5 @@ __all__ = [
     "parse_column",
     "per_layer",
     "quantile_series",
+    "unpacked_bytes",
 ]

@@ -158,13 +158,25 @@ def decode_body(data: bytes) -> Body:
         _raise_if_from_the_future(data)
         raise MalformedError(f"the body is truncated or not an append body: {error}") from error
     _check_version(body.version)
-    size = sum(map(_named_size, body.records))
+    size = _named_sizes(body)
     if size > MAX_UNPACKED_BYTES:
         raise TooLargeError(
             f"the body's {len(body.records)} records would unpack to {size} bytes; at most "
             f"{MAX_UNPACKED_BYTES} are allowed in one body: send fewer records at a time"
         )
     return body
+
+
+def unpacked_bytes(data: bytes) -> int:
+    """What a body's records say that they unpack to; 0 for what is no body, which `decode_body` refuses."""
+    try:
+        return _named_sizes(_body_decoder.decode(data))
+    except _UNREADABLE:
+        return 0
+
+
+def _named_sizes(body: Body) -> int:
+    return sum(map(_named_size, body.records))
 
 
 def _named_size(record: bytes) -> int:

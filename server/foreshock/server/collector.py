@@ -1,7 +1,8 @@
 """The collector put together: database, writer, readers, bell, judge, notifications."""
 
+import asyncio
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
@@ -20,7 +21,10 @@ from foreshock.server.store.append import AppendLog
 from foreshock.server.store.compactor import Compactor
 from foreshock.server.store.engine import Database, open_database
 from foreshock.server.store.read import StoredRun
+from foreshock.server.store.room import Room
 from foreshock.server.store.windows import Windows
+
+MAX_LARGE_BODIES: Final = 2
 
 
 @dataclass(slots=True)
@@ -32,6 +36,9 @@ class Collector:
     bell: Bell
     registry: CollectorRegistry
     instruments: Instruments
+    room: Room
+    # Each may unpack to 128 MiB while it is checked
+    reading_large_bodies: asyncio.Semaphore
     log: AppendLog
     windows: Windows
     figures: FigureCache
@@ -52,7 +59,6 @@ class Collector:
             instruments,
             bell.ring,
             max_bodies=settings.max_waiting_appends,
-            max_bytes=settings.max_waiting_bytes,
             grace_seconds=settings.heartbeat_grace_seconds,
         )
         windows = Windows(settings.cache_bytes)
@@ -62,7 +68,19 @@ class Collector:
         figures = FigureCache()
         compactor = Compactor(database.engine)
         return cls(
-            settings, database, bell, registry, instruments, log, windows, figures, outbox, judge, compactor
+            settings,
+            database,
+            bell,
+            registry,
+            instruments,
+            Room(settings.max_waiting_bytes),
+            asyncio.Semaphore(MAX_LARGE_BODIES),
+            log,
+            windows,
+            figures,
+            outbox,
+            judge,
+            compactor,
         )
 
     @property

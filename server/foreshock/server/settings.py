@@ -56,12 +56,12 @@ class Settings(BaseSettings):
         description="Appends that may wait for a commit before probes are told to come back.",
     )
     max_waiting_bytes: int = Field(
-        default=256 * 2**20,
+        default=64 * 2**20,
         ge=2**20,
-        description="Bytes that may wait for a commit before probes are told so.",
+        description="Bytes of appends that may be held, from arrival to commit, before probes are told so.",
     )
     cache_bytes: int = Field(
-        default=256 * 2**20, ge=2**20, description="Memory for decoded batches and series."
+        default=96 * 2**20, ge=2**20, description="Memory for decoded batches and series."
     )
     max_live_runs: int = Field(
         default=200,

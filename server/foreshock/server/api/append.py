@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from foreshock.server.api.answer import Answer, CollectorDep, RunId
@@ -12,9 +12,12 @@ from foreshock.server.collector import Collector
 from foreshock.server.errors import ServerError
 from foreshock.server.store.entries import Submission, read_body
 from foreshock.server.store.transitions import unseen_alerts
-from foreshock.wire import CONTENT_TYPE, AppendAnswer, WireError
+from foreshock.wire import CONTENT_TYPE, MAX_BODY_BYTES, Alert, AppendAnswer, WireError, unpacked_bytes
 
 router = APIRouter(tags=["append"])
+
+# What is read within a millisecond is not worth a change of thread, which costs a live probe as much
+MAX_BYTES_AT_ONCE = 256 * 1024
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -26,9 +29,10 @@ _BODY: dict[str, Any] = {
 _EXAMPLE = {"next_sequence": 18, "num_duplicates": 0, "alerts": []}
 
 
-async def read_bytes(request: Request) -> bytes:
-    """The whole body; the guard before the routes stops one that grows too large."""
-    return await request.body()
+def _announced_bytes(request: Request) -> int:
+    """What the sender says that its body has; the most that it may have, where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else MAX_BODY_BYTES
 
 
 @router.post(
@@ -37,13 +41,12 @@ async def read_bytes(request: Request) -> bytes:
     openapi_extra=_BODY,
     responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}},
 )
-async def append(
-    run_id: RunId, data: Annotated[bytes, Depends(read_bytes)], collector: CollectorDep
-) -> Answer:
+async def append(run_id: RunId, request: Request, collector: CollectorDep) -> Answer:
     """Stores records and answers after the commit, with all alerts that the probe has not seen."""
     started = time.perf_counter()
     try:
-        answer = await _store(collector, run_id, data)
+        with collector.room.hold(_announced_bytes(request)):
+            answer = await _store(collector, run_id, await request.body())
     except (ServerError, WireError) as error:
         code = error.code if isinstance(error, ServerError) else "malformed"
         collector.instruments.appends.labels(result=code).inc()
@@ -54,13 +57,19 @@ async def append(
 
 
 async def _store(collector: Collector, run_id: str, data: bytes) -> AppendAnswer:
-    submission = await run_in_threadpool(read_body, data, run_id)
+    if unpacked_bytes(data) <= MAX_BYTES_AT_ONCE:
+        submission = read_body(data, run_id)
+    else:
+        async with collector.reading_large_bodies:
+            submission = await run_in_threadpool(read_body, data, run_id)
     receipt = await asyncio.wrap_future(collector.log.submit(submission))
-    alerts = await run_in_threadpool(_unseen, collector, submission)
+    alerts: list[Alert] = []
+    if receipt.last_alert > submission.last_alert:
+        alerts = await run_in_threadpool(_unseen, collector, submission)
     return AppendAnswer(
         next_sequence=receipt.next_sequence, num_duplicates=receipt.num_duplicates, alerts=alerts
     )
 
 
-def _unseen(collector: Collector, submission: Submission) -> list[Any]:
+def _unseen(collector: Collector, submission: Submission) -> list[Alert]:
     return unseen_alerts(collector.engine, submission.run_id, submission.last_alert)

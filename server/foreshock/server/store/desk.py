@@ -16,7 +16,7 @@ from foreshock.server.errors import AttemptTakenError, UnknownRunError
 from foreshock.server.store.cursors import Cursor, StreamState
 from foreshock.server.store.entries import Entry, Submission
 from foreshock.server.store.layouts import pack_names, unpack_names
-from foreshock.server.store.schema import cursors, layouts, records, runs
+from foreshock.server.store.schema import alert_transitions, cursors, layouts, records, runs
 
 Key = tuple[str, int, int]
 
@@ -27,11 +27,18 @@ _AT_CURSOR: Final = (
     cursors.c.rank == sa.bindparam("of_rank"),
     cursors.c.attempt == sa.bindparam("of_attempt"),
 )
+_AT_RUN: Final = runs.c.run_id == sa.bindparam("of_run")
 _AT_LAYOUT: Final = (
     layouts.c.run_id == sa.bindparam("of_run"),
     layouts.c.rank == sa.bindparam("of_rank"),
     layouts.c.attempt == sa.bindparam("of_attempt"),
     layouts.c.layout_id == sa.bindparam("of_layout"),
+)
+_UPDATE_CURSOR: Final = sa.update(cursors).where(*_AT_CURSOR)
+_UPDATE_RUN: Final = (
+    sa.update(runs)
+    .where(_AT_RUN)
+    .values({name: sa.bindparam(f"to_{name}") for name in ("heartbeat_at", "last_step", "state")})
 )
 
 
@@ -54,6 +61,8 @@ class RunPlace:
     attempt: int
     state: str
     last_step: int
+    # Number of its newest alert transition, 0 before any
+    last_alert: int
 
 
 class Desk:
@@ -77,16 +86,22 @@ class Desk:
         keys = sorted({submission.key for submission in submissions})
         of_runs = (
             sa.select(runs.c.run_id, runs.c.attempt, runs.c.state, runs.c.last_step)
-            .where(runs.c.run_id.in_(sorted({key[0] for key in keys})))
+            .where(runs.c.run_id.in_(sorted({key[0] for key in keys})), runs.c.deleted_at.is_(None))
             .order_by(runs.c.run_id)
             .with_for_update()
         )
-        found_runs = {row.run_id: RunPlace(*row) for row in connection.execute(of_runs)}
+        found = connection.execute(of_runs).all()
+        newest = _newest_alerts(connection, [row.run_id for row in found])
+        found_runs = {row.run_id: RunPlace(*row, newest.get(row.run_id, 0)) for row in found}
         return cls(found_runs, _load_cursors(connection, keys), grace_seconds)
 
     def next_sequence(self, submission: Submission) -> int:
         """Where the submission's cursor stands now."""
         return self._cursors[submission.key].next_sequence
+
+    def last_alert(self, submission: Submission) -> int:
+        """The number of the newest alert transition of the submission's run."""
+        return self._runs[submission.run_id].last_alert
 
     def accept(self, submission: Submission) -> int:
         """Checks one body and moves its cursor; the number of its records that were there already.
@@ -142,9 +157,9 @@ class Desk:
         self._write_layouts(connection)
         if self._touched:
             rows = [self._cursor_row(key) for key in sorted(self._touched)]
-            connection.execute(sa.update(cursors).where(*_AT_CURSOR), rows)
-        for run_id in sorted({key[0] for key in self._touched}):
-            self._write_run(connection, run_id)
+            connection.execute(_UPDATE_CURSOR, rows)
+            run_ids = sorted({key[0] for key in self._touched})
+            connection.execute(_UPDATE_RUN, [self._run_row(connection, run_id) for run_id in run_ids])
 
     def _write_layouts(self, connection: sa.Connection) -> None:
         streams = [
@@ -171,19 +186,20 @@ class Desk:
             "updated_at": self._now,
         }
 
-    def _write_run(self, connection: sa.Connection, run_id: str) -> None:
+    def _run_row(self, connection: sa.Connection, run_id: str) -> dict[str, Any]:
         run = self._runs[run_id]
         newest = [self._cursors[key] for key in self._touched if key[0] == run_id and key[2] == run.attempt]
         signed_at = self._last_sign(run_id)
-        values: dict[str, Any] = {"heartbeat_at": signed_at}
+        last_step, state = run.last_step, run.state
         if newest:
-            values["last_step"] = max(run.last_step, *(cursor.last_step for cursor in newest))
+            last_step = max(last_step, *(cursor.last_step for cursor in newest))
             state = _run_state(connection, run, newest)
             is_old = self._now - signed_at > self._grace_seconds
-            values["state"] = "lost" if is_old and state == "running" else state
-            if values["state"] != run.state:
-                self._states[run_id] = values["state"]
-        connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(values))
+            state = "lost" if is_old and state == "running" else state
+            if state != run.state:
+                self._states[run_id] = state
+        values = {"to_heartbeat_at": signed_at, "to_last_step": last_step, "to_state": state}
+        return {"of_run": run_id, **values}
 
     def _last_sign(self, run_id: str) -> float:
         """When the run was last alive: now, unless all that came of it is what a spool had kept for long.
@@ -204,6 +220,15 @@ class Desk:
             yield "step", {"run_id": run_id, "step": step}
         for run_id, state in self._states.items():
             yield "run", {"run_id": run_id, "state": state}
+
+
+def _newest_alerts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    query = (
+        sa.select(alert_transitions.c.run_id, sa.func.max(alert_transitions.c.number))
+        .where(alert_transitions.c.run_id.in_(run_ids))
+        .group_by(alert_transitions.c.run_id)
+    )
+    return {run_id: number for run_id, number in connection.execute(query)}
 
 
 def _load_cursors(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, Cursor]:
