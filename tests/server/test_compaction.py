@@ -130,6 +130,32 @@ def test_what_readers_see_does_not_change_when_batches_become_chunks(quiet: Test
     same(before, everything(quiet))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_spike_of_one_step_is_seen_at_every_resolution_wherever_it_lies(
+    quiet: TestClient, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    length, place, layer = 9000, int(rng.integers(0, 9000)), int(rng.integers(0, 3))
+    values = np.ones((length, 3), np.float32)
+    values[place, layer] = 1e9
+    writer = Writer(quiet).start(*(f"a[{i}]" for i in range(3)))
+    for start in range(0, length, 300):
+        writer.send(writer.batch(range(start, start + 300), values[start : start + 300]))
+    judged(quiet, int(rng.integers(0, length)))
+    compact(quiet)
+    for buckets in (1, 2, 5, 60, 100, 281, 2000, 9000):
+        query = {"column": f"a[{layer}]", "buckets": buckets}
+        found = quiet.get("/api/v1/runs/run-1/series", params=query).json()["series"][0]
+        at = found["max"].index(1e9)
+        assert found["first_step"][at] <= place <= found["last_step"][at]
+        assert sum(found["count"]) == length
+        query = {"series": "a", "buckets": min(buckets, 5000)}
+        drawn = quiet.get("/api/v1/runs/run-1/map", params=query).json()
+        assert max(drawn["max"][layer]) == 1e9
+        told = quiet.get("/api/v1/runs/run-1/quantiles", params={**query, "quantile": 1}).json()
+        assert max(told["values"][0]) == 1e9
+
+
 @both
 def test_batches_that_are_not_judged_yet_stay_in_the_log(quiet: TestClient) -> None:
     writer = Writer(quiet).start()

@@ -135,7 +135,13 @@ def test_a_map_of_no_layers_is_unknown(http: TestClient, writer: Writer, problem
         "series?column=a%20b",
         "series?column=" + "x" * 131,
         "series?" + "&".join(["column=loss"] * 101),
-        "series?column=loss&buckets=5001",
+        "series?column=loss&buckets=100001",
+        "series?column=loss&column=a&column=b&buckets=400000",
+        "series?column=loss&around=5&start=3",
+        "series?column=loss&reach=-1",
+        "quantiles?series=a&quantile=1.5",
+        "quantiles?series=a&quantile=nan",
+        "quantiles?series=a&of=median",
         "series?column=loss&start=-1",
         "series?column=loss&colour=red",
         "map?series=loss[",
@@ -213,3 +219,58 @@ def test_the_newest_value_of_a_layer_that_newer_batches_leave_out_is_found(
         writer.send(writer.batch([step], np.array(rows, np.float32)))
     latest = http.get("/api/v1/runs/run-1/latest").json()
     assert (latest["step"], latest["values"]) == (12, {"stream_rms[0]": 12.0, "stream_rms[1]": 14.0})
+
+
+def test_a_window_around_a_step(http: TestClient, writer: Writer) -> None:
+    writer.start()
+    writer.send(writer.batch(range(1000), np.arange(1000.0)))
+    found = series(http, "loss", around=500, reach=3)["series"][0]
+    assert found["first_step"] == list(range(497, 504))
+    assert series(http, "loss", around=1, reach=3)["series"][0]["first_step"] == [0, 1, 2, 3, 4]
+
+
+def test_several_runs_come_in_buckets_of_one_width(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
+    writer.start()
+    writer.send(writer.batch(range(100), np.arange(100.0)))
+    other = Writer(http, run_id="run-2").start("loss", "a")
+    other.send(other.batch(range(0, 1000, 10), [[step, 1] for step in range(100)]))
+    query = {"run": ["run-2", "run-1"], "column": ["loss", "a"], "buckets": 50}
+    found = http.get("/api/v1/series", params=query).json()
+    assert found["bucket_width"] == 32
+    assert [run["run_id"] for run in found["runs"]] == ["run-2", "run-1"]
+    assert [len(run["series"]) for run in found["runs"]] == [2, 1]
+    assert found["runs"][1]["unknown"] == ["a"]
+    assert found["runs"][1]["series"][0]["first_step"] == [0, 32, 64, 96]
+    missing = http.get("/api/v1/series", params={**query, "run": ["run-1", "run-3"]})
+    assert "run-3" in problem(missing, 404, "unknown-run")["detail"]
+    many = http.get("/api/v1/series", params={**query, "run": ["run-1"] * 50, "buckets": 20000})
+    assert "at most 1000000" in problem(many, 422, "invalid")["detail"]
+
+
+def test_quantiles_over_layers_are_values_of_layers(
+    http: TestClient, writer: Writer, problem: Problem
+) -> None:
+    writer.start(*(f"stream_rms[{layer}]" for layer in range(5)), "loss")
+    rows = [
+        [5, 1, 4, 2, 3, 0],
+        [5, np.nan, 4, np.inf, -np.inf, 0],
+        [5, MISSING[0], MISSING[0], 2, MISSING[0], 0],
+        [np.nan] * 5 + [0],
+    ]
+    writer.send(writer.batch(range(4), rows))
+    query = {"series": "stream_rms", "quantile": [0, 0.5, 0.8, 1]}
+    found = http.get("/api/v1/runs/run-1/quantiles", params=query).json()
+    assert found["first_step"] == [0, 1, 2, 3] and found["bucket_width"] == 1
+    assert found["layers"] == [5, 5, 2, 5] and found["nan"] == [0, 1, 0, 5]
+    by_step = list(zip(*found["values"], strict=True))
+    assert by_step == [
+        (1, 3, 4, 5),
+        ("-Infinity", 4, "Infinity", "Infinity"),
+        (2, 2, 5, 5),
+        ("NaN",) * 4,
+    ]
+    mean = http.get("/api/v1/runs/run-1/quantiles?series=stream_rms&of=mean&buckets=1&quantile=1").json()
+    assert mean["values"] == [[5]]
+    problem(http.get("/api/v1/runs/run-1/quantiles?series=nothing"), 404, "unknown-series")

@@ -16,11 +16,10 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import stdtrit
 
-from foreshock.server.store.cells import cell_width
 from foreshock.server.store.curves import Curve, Reals
 from foreshock.server.store.engine import reading
 from foreshock.server.store.peaks import final_loss, log_peak_gain
-from foreshock.server.store.read import StoredRun
+from foreshock.server.store.read import StoredRun, common_width
 from foreshock.server.store.schema import runs
 from foreshock.server.store.search import config_value, shown_value
 from foreshock.server.store.windows import Windows
@@ -152,17 +151,14 @@ def curve_of(reader: StoredRun, query: CompareQuery, width: int) -> Curve:
         return Curve(query.column, edges[here], (total if query.reduce == "max" else total / count)[here])
 
 
+def _common_width(readers: Sequence[StoredRun], query: CompareQuery) -> int:
+    columns = {name for reader in readers for name in _columns_of(reader, query)}
+    return common_width(readers, sorted(columns), Window(buckets=query.buckets))
+
+
 def _columns_of(reader: StoredRun, query: CompareQuery) -> tuple[str, ...]:
     layers = reader.layer_columns(query.column, reader.attempt())
     return (query.column,) if not layers else layers[-1:] if query.reduce == "last" else layers
-
-
-def _common_width(readers: Sequence[StoredRun], query: CompareQuery) -> int:
-    """One width for all runs, from the steps of the streams that hold the column."""
-    extents = [extent for reader in readers if (extent := reader.extent(_columns_of(reader, query)))]
-    if not extents:
-        return 1
-    return cell_width(min(low for low, _ in extents), max(high for _, high in extents), query.buckets)
 
 
 def _join_seeds(

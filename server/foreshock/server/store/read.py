@@ -76,9 +76,11 @@ class StoredRun:
             streams = read_streams(connection, self.run_id, self.attempt())
         return tuple(dict.fromkeys(name for stream in streams for name in stream.places))
 
-    def series(self, columns: tuple[str, ...], window: Window) -> list[SeriesBuckets]:
+    def series(
+        self, columns: tuple[str, ...], window: Window, width: int | None = None
+    ) -> list[SeriesBuckets]:
         """The columns that exist, in the order asked for, in buckets of one common width."""
-        width, tables = self.cells(columns, window)
+        width, tables = self.cells(columns, window, width)
         found = {
             column: table.cells.series(column, row, width)
             for table in tables
@@ -105,7 +107,8 @@ class StoredRun:
         with reading(self.engine) as connection:
             streams = read_streams(connection, self.run_id, self.attempt(window))
             holding = [one for one in streams if one.places.keys() & set(wanted)]
-            width = width or _window_width([one for one in holding if one.first_step >= 0], window)
+            extents = [(one.first_step, one.last_step) for one in holding if one.first_step >= 0]
+            width = width or _window_width(extents, window)
             start = 0 if window.start is None else window.start // width * width
             stop = END_OF_STEPS if window.stop is None else (window.stop // width + 1) * width
             tables = [
@@ -152,10 +155,10 @@ class StoredRun:
             of_ranks[stream.source.rank].append((steps[here], widened(values[0][here])))
         return join(name, of_ranks.values())
 
-    def extent(self, columns: Sequence[str]) -> tuple[int, int] | None:
-        """First and last step of the newest attempt's streams that hold any of the columns."""
+    def extent(self, columns: Sequence[str], window: Window | None = None) -> tuple[int, int] | None:
+        """First and last step of the attempt's streams that hold any of the columns."""
         with reading(self.engine) as connection:
-            streams = read_streams(connection, self.run_id, self.attempt())
+            streams = read_streams(connection, self.run_id, self.attempt(window))
         holding = [one for one in streams if one.first_step >= 0 and one.places.keys() & set(columns)]
         if not holding:
             return None
@@ -236,11 +239,16 @@ class Latest:
     values: dict[str, float]
 
 
-def _window_width(streams: Sequence[Stream], window: Window) -> int:
-    """One width for all streams, from the steps that the window shows of them."""
-    if not streams:
+def common_width(runs: Sequence["StoredRun"], columns: Sequence[str], window: Window) -> int:
+    """One width for the columns of several runs, from the steps that a window shows of them."""
+    extents = [extent for run in runs if (extent := run.extent(columns, window)) is not None]
+    return _window_width(extents, window)
+
+
+def _window_width(extents: Sequence[tuple[int, int]], window: Window) -> int:
+    if not extents:
         return 1
-    low, high = min(one.first_step for one in streams), max(one.last_step for one in streams)
+    low, high = min(low for low, _ in extents), max(high for _, high in extents)
     low = low if window.start is None else max(low, window.start)
     high = high if window.stop is None else min(high, window.stop)
     return cell_width(low, max(low, high), window.buckets)
