@@ -16,6 +16,7 @@ from foreshock.server.figure_cache import FigureCache
 from foreshock.server.judge import Judge, JudgeSettings
 from foreshock.server.live import LiveRuns
 from foreshock.server.metrics import Instruments
+from foreshock.server.relay import Relay
 from foreshock.server.settings import Settings
 from foreshock.server.store.append import AppendLog
 from foreshock.server.store.compactor import Compactor
@@ -34,6 +35,8 @@ class Collector:
     settings: Settings
     database: Database
     bell: Bell
+    # Where other collectors may be on the same database
+    relay: Relay | None
     registry: CollectorRegistry
     instruments: Instruments
     room: Room
@@ -54,23 +57,26 @@ class Collector:
         registry = CollectorRegistry()
         instruments = Instruments.create(registry)
         bell = Bell()
+        relay = Relay(database.engine, bell) if database.engine.dialect.name == "postgresql" else None
+        ring = relay.ring if relay else bell.ring
         log = AppendLog(
             database.engine,
             instruments,
-            bell.ring,
+            ring,
             max_bodies=settings.max_waiting_appends,
             grace_seconds=settings.heartbeat_grace_seconds,
         )
         windows = Windows(settings.cache_bytes)
         LiveRuns(database.engine, windows, settings.max_live_runs, registry)
         outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
-        judge = Judge(database.engine, _judge_settings(settings, outbox), bell.ring)
+        judge = Judge(database.engine, _judge_settings(settings, outbox), ring)
         figures = FigureCache()
         compactor = Compactor(database.engine)
         return cls(
             settings,
             database,
             bell,
+            relay,
             registry,
             instruments,
             Room(settings.max_waiting_bytes),
@@ -88,12 +94,18 @@ class Collector:
         """The database's engine."""
         return self.database.engine
 
+    def ring(self, name: str, data: dict[str, object]) -> None:
+        """Tells open pages, here and at other collectors, that something is new."""
+        (self.relay or self.bell).ring(name, data)
+
     def run(self, run_id: str) -> StoredRun:
         """A reader of one run."""
         return StoredRun(self.engine, self.windows, run_id)
 
     def start(self) -> None:
         """Starts the threads."""
+        if self.relay is not None:
+            self.relay.start()
         self.log.start()
         self.outbox.start()
         self.judge.start()
@@ -106,6 +118,8 @@ class Collector:
         self.judge.stop()
         self.compactor.stop()
         self.outbox.stop()
+        if self.relay is not None:
+            self.relay.stop()
         self.database.close()
 
 

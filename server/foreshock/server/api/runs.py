@@ -75,7 +75,7 @@ def declare_run(declaration: Declaration, collector: CollectorDep) -> Answer:
     check_run_id(declaration.run_id)
     declared = declare(collector.engine, RunDeclaration(**declaration.model_dump()))
     if declared.is_news:
-        collector.bell.ring("run", {"run_id": declaration.run_id, "state": "running"})
+        collector.ring("run", {"run_id": declaration.run_id, "state": "running"})
     return Answer(declared.handle)
 
 
