@@ -13,7 +13,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 # Modules of this folder, each with a function `measure`. Imported when run: each has rivals of its own.
 BENCHMARKS = (
-    "thread_cost", "probe_overhead", "sender", "ingest", "hyper_connection", "kernels",
+    "thread_cost", "probe_overhead", "sender", "store", "hyper_connection", "kernels",
     "anticipatory_overhead",
 )  # fmt: skip
 # Those that read what others have trained for hours, and those that need a GPU

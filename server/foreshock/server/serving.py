@@ -15,6 +15,9 @@ from foreshock.server.settings import Settings
 from foreshock.server.store.engine import Database, open_database
 
 STOP_SECONDS = 5
+# The judge and the compactor compute; with Python's 5 ms each of a request's returns from the system
+# could wait so long for them.
+SWITCH_SECONDS = 0.0005
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -105,6 +108,7 @@ def _serve(settings: Settings, listener: socket.socket, database: Database, *, a
     line = f"foreshock collector: {settings.address}  (database {database.shown})"
     announcement = json.dumps(said) if as_json else line
     server = AnnouncedServer(config, app, announcement)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
