@@ -47,3 +47,30 @@ def import_(
     raise typer.Exit(
         import_command(files, source, wishes, config or [], renamed or [], url=url, as_json=as_json)
     )
+
+
+def export(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORM", help="parquet, csv or jsonl (default: by --out's name)."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="The file to write, - for stdout (default: RUN.FORM here).")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="A column, such as loss; repeatable (default: all).")
+    ] = None,
+    attempt: Annotated[int | None, typer.Option(help="Which attempt (default: the newest).")] = None,
+    rank: Annotated[int | None, typer.Option(help="Which rank (default: all).")] = None,
+    start: Annotated[int | None, typer.Option(help="First step (default: the run's first).")] = None,
+    stop: Annotated[int | None, typer.Option(help="Last step, inclusive (default: the newest).")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a run out as one table, bit for bit: a row for each rank and step, a column for each series."""
+    from foreshock.exchange.outlet import export_command
+    from foreshock.query.frames import Selection
+
+    selection = Selection(column or None, attempt, rank, start, stop)
+    raise typer.Exit(export_command(run_id, form, out, selection, url=url, as_json=as_json))

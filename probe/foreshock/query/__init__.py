@@ -1,1 +1,24 @@
-"""A collector's runs and numbers in Python, as numpy arrays and pandas frames."""
+"""A collector's runs and numbers in Python: `Client`, numpy arrays, pandas frames."""
+
+from foreshock.query.client import Client
+from foreshock.query.errors import (
+    AddressError,
+    MissingLibraryError,
+    ProblemError,
+    QueryError,
+    UnreachableError,
+)
+from foreshock.query.frames import Frames, Values
+from foreshock.query.run import Run
+
+__all__ = [
+    "AddressError",
+    "Client",
+    "Frames",
+    "MissingLibraryError",
+    "ProblemError",
+    "QueryError",
+    "Run",
+    "UnreachableError",
+    "Values",
+]
