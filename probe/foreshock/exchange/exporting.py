@@ -105,7 +105,8 @@ def export_frames(
         with _opened(out) as file:
             table = open_table(form, file, names)
             for part in shelf.parts():
-                table.write(part)
+                if len(part.steps):
+                    table.write(part)
                 num_rows += len(part.steps)
                 num_values += part.num_values
                 on_written(num_rows)

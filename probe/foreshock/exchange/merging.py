@@ -71,9 +71,10 @@ class _Reader:
 def merge(
     rank: int, streams: Sequence[Staged], num_columns: int, get: Callable[[Place], Block]
 ) -> Iterator[Part]:
-    """The rows of a rank by step; where two streams tell one column at one step, the later one counts.
+    """The rows of a rank by step, those without any value left out.
 
-    The time of a row is the earliest that a stream has told of its step.
+    Where two streams tell one column at one step, the later one counts. The time of a row is the
+    earliest that a stream has told of its step.
     """
     readers = [_Reader(stream, get) for stream in streams]
     most = max(1, min(MAX_ROWS, MAX_VALUES // max(1, num_columns)))
@@ -97,4 +98,5 @@ def _join(rank: int, blocks: Sequence[tuple[NDArray[np.intp], Block]], num_colum
         times[rows] = np.minimum(times[rows], block.times)
         there = np.ix_(rows, places_C)
         values_KC[there] = np.where(is_missing(block.values_KC), values_KC[there], block.values_KC)
-    return Part(rank, steps, times, values_KC)
+    has_value = ~is_missing(values_KC).all(axis=1)
+    return Part(rank, steps[has_value], times[has_value], values_KC[has_value])

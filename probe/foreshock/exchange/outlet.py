@@ -1,6 +1,7 @@
 """What `foreshock export` does with its words: options read, the run asked for, the result told."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def export_command(
         if as_json and path is None:
             raise OptionError("--json prints to where --out - writes the table: leave one of them out")
         exported = _export(run_id, chosen, path, selection, url)
+    except BrokenPipeError:
+        # Who reads has had enough, `head` say; nothing more can be said there, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ExchangeError, QueryError) as error:
         print(f"foreshock export: {error}", file=sys.stderr)
         return 2

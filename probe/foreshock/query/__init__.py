@@ -6,6 +6,7 @@ from foreshock.query.errors import (
     MissingLibraryError,
     ProblemError,
     QueryError,
+    UnknownColumnError,
     UnreachableError,
 )
 from foreshock.query.frames import Frames, Values
@@ -19,6 +20,7 @@ __all__ = [
     "ProblemError",
     "QueryError",
     "Run",
+    "UnknownColumnError",
     "UnreachableError",
     "Values",
 ]

@@ -19,6 +19,10 @@ class MissingLibraryError(QueryError):
     """Raised when a library is not installed; the message names the extra that brings it."""
 
 
+class UnknownColumnError(QueryError):
+    """Raised when a run has no column of that name."""
+
+
 class ProblemError(QueryError):
     """Raised when the collector refuses, with the problem that it told.
 

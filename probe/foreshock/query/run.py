@@ -1,5 +1,6 @@
 """One run of a collector: what it is, and its numbers as arrays."""
 
+import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from urllib.parse import quote
 
 from foreshock.query.arrays import layer_map, series_buckets
 from foreshock.query.connection import Connection
-from foreshock.query.errors import MissingLibraryError
+from foreshock.query.errors import MissingLibraryError, UnknownColumnError
 from foreshock.query.frames import Frames, Selection, Values, join_values, read_frames
 from foreshock.query.pages import all_of
 from foreshock.wire.readings import LayerMap, SeriesBuckets
@@ -130,10 +131,10 @@ class Run:
 
             steps, loss = run.values("loss")
 
-        Raises ProblemError where the run has no such column.
+        Raises UnknownColumnError where the run has no such column.
         """
-        selection = Selection([column], attempt, rank, start, stop)
-        return join_values(list(read_frames(self._connection, self._path, selection)), column)
+        pieces = self.frames([column], rank=rank, start=start, stop=stop, attempt=attempt)
+        return join_values(list(pieces), column)
 
     def values_by_rank(
         self,
@@ -158,7 +159,12 @@ class Run:
         stop: int | None = None,
         attempt: int | None = None,
     ) -> Iterator[Frames]:
-        """Everything, or some columns, as it was told, a block at a time: for runs larger than memory."""
+        """Everything, or some columns, as it was told, a block at a time: for runs larger than memory.
+
+        Raises UnknownColumnError for a column that the newest attempt lacks, where no other is asked for.
+        """
+        if columns is not None and attempt is None:
+            self._check(columns)
         return read_frames(self._connection, self._path, Selection(columns, attempt, rank, start, stop))
 
     def frame(
@@ -201,6 +207,16 @@ class Run:
     def alerts(self) -> list[dict[str, Any]]:
         """The run's alerts, those that changed last first."""
         return list(all_of(self._connection, f"{self._path}/alerts", "alerts", {}))
+
+    def _check(self, columns: Sequence[str]) -> None:
+        known = set(self.columns())
+        if not known.issuperset(columns):
+            known = set(self.refresh().columns())
+        for name in columns:
+            if name not in known:
+                near = difflib.get_close_matches(name, sorted(known), 3, 0.5)
+                hint = f"near it: {', '.join(near)}" if near else f"it has {len(known)}, see columns()"
+                raise UnknownColumnError(f"run {self.run_id} has no column {name!r}; {hint}")
 
     @property
     def _path(self) -> str:

@@ -1,9 +1,9 @@
 """Runs as CSV: an empty cell is no value; NaN, inf and -inf are values."""
 
 import csv
-from collections.abc import Sequence
-from io import TextIOWrapper
-from typing import BinaryIO
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,9 +16,8 @@ class CsvTable:
     """Writes a header, then a row for each rank and step."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
-        self._text = TextIOWrapper(file, "utf-8", newline="", write_through=False)
-        self._writer = csv.writer(self._text, lineterminator="\n")
-        self._writer.writerow(["rank", "step", "time", *columns])
+        self._file = file
+        self._append([["rank", "step", "time", *columns]])
 
     def write(self, part: Part) -> None:
         """Appends the rows."""
@@ -26,11 +25,15 @@ class CsvTable:
         cells_KC[np.isnan(part.values_KC)] = "NaN"
         cells_KC[is_missing(part.values_KC)] = ""
         axes = zip(part.steps.tolist(), spell_times(part.times), strict=True)
-        self._writer.writerows(
+        self._append(
             [part.rank, step, time, *cells]
             for (step, time), cells in zip(axes, cells_KC.tolist(), strict=True)
         )
 
     def close(self) -> None:
-        """Writes what is still held; the file stays open."""
-        self._text.detach()
+        """Nothing is held; the file stays open."""
+
+    def _append(self, rows: Iterable[list[Any]]) -> None:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode())
