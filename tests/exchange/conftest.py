@@ -54,7 +54,7 @@ def foreshock(connection: Connection) -> Command:
     """The command, as it was installed."""
 
     def call(*arguments: str | Path) -> Told:
-        result = CliRunner().invoke(build_app(), [str(one) for one in arguments])
+        result = CliRunner().invoke(build_app(str(arguments[0])), list(map(str, arguments)))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Told(result.exit_code, result.stdout, result.stderr)
 

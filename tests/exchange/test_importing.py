@@ -260,6 +260,14 @@ def test_options_that_cannot_be_are_told(foreshock: Command, tmp_path: Path) -> 
     assert "there is no such file" in foreshock("import", tmp_path / "none.csv").err
 
 
+def test_a_file_with_a_fault_does_not_keep_the_others_out(foreshock: Command, tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.csv", "step,loss\n1,x\n")
+    good = write(tmp_path / "good.csv", "step,loss\n1,2.25\n")
+    told = foreshock("import", bad, good, "--json")
+    assert told.status == 2 and [run["path"] for run in told.runs] == [str(good)]
+    assert json.loads(told.out)["faults"] == [told.err.removeprefix("foreshock import: ").rstrip("\n")]
+
+
 def test_without_a_collector_it_says_what_to_do(foreshock: Command, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "step,loss\n1,2\n")
     told = foreshock("import", path, "--url", "http://127.0.0.1:1")

@@ -96,6 +96,23 @@ def test_a_resumed_tensorboard_run_is_a_rollback(foreshock: Command, stored: Sto
     assert stored(run["run_id"], "loss")["loss"][1].tolist() == [100 + step / 4 for step in range(10, 30)]
 
 
+def test_a_torn_event_file_is_read_to_its_end_and_a_damaged_one_refused(
+    foreshock: Command, tmp_path: Path
+) -> None:
+    require(importlib.util.find_spec("tensorboard") is not None, "tensorboard")
+    events(tmp_path, range(20))
+    [path] = tmp_path.iterdir()
+    data = path.read_bytes()
+    path.write_bytes(data[:-7])
+    [run] = foreshock("import", path, "--json").runs
+    assert run["values"] == 40
+    # A length and a value
+    for place in (200, 215):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        told = foreshock("import", path)
+        assert told.status == 2 and "the event at byte 195 is damaged" in told.err
+
+
 def check_golden(run: dict[str, Any], stored: Stored, about: dict[str, Any], words: str) -> None:
     columns = stored(run["run_id"], "loss", "bad", "inf", "nest.deep")
     assert columns["loss"][0] == [0, 1, 2, 3, 4, 100]

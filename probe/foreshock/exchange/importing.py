@@ -51,6 +51,7 @@ class Imported:
 
     path: str
     kind: str
+    name: str
     run_id: str
     page: str
     rows: int
@@ -66,10 +67,11 @@ class Imported:
     def sentence(self) -> str:
         """One line for people."""
         what = f"{self.rows} rows, {self.series} series, {self.values} values"
+        of = f"{self.path} ({self.kind}): {self.name}"
         if not self.records_sent:
-            return f"{self.path} ({self.kind}): {what}: already there as {self.run_id}, {self.page}"
+            return f"{of}: {what}: already there as {self.run_id}, {self.page}"
         again = f" (went on after {self.records_known} records)" if self.records_known else ""
-        return f"{self.path} ({self.kind}): {what} -> {self.run_id}, {self.page}{again}"
+        return f"{of}: {what} -> {self.run_id}, {self.page}{again}"
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -98,7 +100,7 @@ def import_source(
             connection, declaration, staging, lambda n: progress.on_sent(n, staging.num_bytes)
         )
         receipt = delivery.deliver(sorter.attempts, _ending(source.facts, source.kind, path))
-    return _imported(path, source, naming, sorter, declaration.run_id, receipt)
+    return _imported(path, source, naming, sorter, declaration, receipt)
 
 
 def _declaration(source: Source, sorter: Sorter, wishes: Wishes, digest: str) -> RunDeclaration:
@@ -124,7 +126,7 @@ def _ending(facts: Facts, kind: str, path: Path) -> Ending:
 
 
 def _imported(
-    path: Path, source: Source, naming: Naming, sorter: Sorter, run_id: str, receipt: Receipt
+    path: Path, source: Source, naming: Naming, sorter: Sorter, declaration: RunDeclaration, receipt: Receipt
 ) -> Imported:
     notes = naming.notes
     if source.facts.left_out:
@@ -142,7 +144,8 @@ def _imported(
     return Imported(
         path=str(path),
         kind=source.kind,
-        run_id=run_id,
+        name=declaration.name,
+        run_id=declaration.run_id,
         page=receipt.page,
         rows=sorter.num_rows,
         values=sorter.num_values,

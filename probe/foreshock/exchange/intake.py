@@ -30,8 +30,12 @@ def import_command(
     url: str | None,
     as_json: bool,
 ) -> int:
-    """Imports every run of every file; the exit status: 2 after the first that cannot be, which is told."""
+    """Imports every run of every file; the exit status: 2 where one cannot be, which is told.
+
+    A file with a fault does not keep the others out.
+    """
     done: list[Imported] = []
+    faults: list[str] = []
     try:
         if kind is not None and kind not in KINDS:
             raise OptionError(f"--from is {kind!r}; allowed are {', '.join(KINDS)}")
@@ -43,18 +47,22 @@ def import_command(
             raise OptionError(f"--run-id names one run, and there are {len(found)}: leave it out")
         with Connection(url) as connection:
             for path, source, naming in found:
-                with _shown(path) as progress:
-                    imported = import_source(connection, path, source, naming, wishes, progress)
+                try:
+                    with _shown(path) as progress:
+                        imported = import_source(connection, path, source, naming, wishes, progress)
+                except ExchangeError as error:
+                    faults.append(str(error))
+                    continue
                 done.append(imported)
                 if not as_json:
                     _tell(imported)
     except (ExchangeError, QueryError) as error:
-        print(f"foreshock import: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if as_json and done:
-            print(json.dumps({"runs": [imported.as_dict() for imported in done]}))
-    return 0
+        faults.append(str(error))
+    for fault in faults:
+        print(f"foreshock import: {fault}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"runs": [imported.as_dict() for imported in done], "faults": faults}))
+    return 2 if faults else 0
 
 
 def _tell(imported: Imported) -> None:
