@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from foreshock.server.errors import UnknownAttemptError
 from foreshock.server.store.cells import Cells, StepArray, cell_width, widened
+from foreshock.server.store.chunks import PART_COLUMNS
 from foreshock.server.store.curves import Curve, Reals, join, reduce_ranks
 from foreshock.server.store.engine import reading
 from foreshock.server.store.newest import newest_values
@@ -132,28 +133,33 @@ class StoredRun:
             yield CellTable(tuple(names), Cells.join(parts, len(names)).widen(width))
             return
         # Several ranks are joined step by step: of their cells alone that cannot be told.
-        for name in names:
-            curve = self._curve(connection, name, streams, span)
+        for curve in self._curves(connection, names, streams, span):
             is_there = np.ones((1, len(curve.steps)), bool)
-            yield CellTable((name,), Cells.of(curve.steps, curve.values[None], is_there, width))
+            yield CellTable((curve.column,), Cells.of(curve.steps, curve.values[None], is_there, width))
 
     def curves(self, columns: Sequence[str], attempt: int, span: Span = EVERYTHING) -> list[Curve]:
         """Every value of some columns, ranks joined; columns that do not exist are left out."""
         with reading(self.engine) as connection:
             streams = read_streams(connection, self.run_id, attempt)
             return [
-                self._curve(connection, name, of_streams, span)
+                curve
                 for of_streams, names in _alike(columns, streams)
-                for name in names
+                for curve in self._curves(connection, names, of_streams, span)
             ]
 
-    def _curve(self, connection: sa.Connection, name: str, streams: Sequence[Stream], span: Span) -> Curve:
-        of_ranks: dict[int, list[tuple[StepArray, Reals]]] = defaultdict(list)
-        for stream in streams:
-            steps, values = self._windows.values(connection, stream, [name], span)
-            here = ~is_missing(values[0])
-            of_ranks[stream.source.rank].append((steps[here], widened(values[0][here])))
-        return join(name, of_ranks.values())
+    def _curves(
+        self, connection: sa.Connection, names: Sequence[str], streams: Sequence[Stream], span: Span
+    ) -> Iterator[Curve]:
+        for start in range(0, len(names), PART_COLUMNS):
+            # As many as lie together are read together
+            near = names[start : start + PART_COLUMNS]
+            found = [self._windows.values(connection, stream, near, span) for stream in streams]
+            for row, name in enumerate(near):
+                of_ranks: dict[int, list[tuple[StepArray, Reals]]] = defaultdict(list)
+                for stream, (steps, values) in zip(streams, found, strict=True):
+                    here = ~is_missing(values[row])
+                    of_ranks[stream.source.rank].append((steps[here], widened(values[row][here])))
+                yield join(name, of_ranks.values())
 
     def extent(self, columns: Sequence[str], window: Window | None = None) -> tuple[int, int] | None:
         """First and last step of the attempt's streams that hold any of the columns."""
