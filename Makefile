@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-kernels lint bench picture services clean
+.PHONY: help setup demo test test-kernels fuzz lint bench picture services clean
 
 help:
 	@echo "make demo      train HC and mHC on real text under the observatory, then serve the live page"
 	@echo "make test      run the tests"
 	@echo "make test-kernels  run the kernels' full grid under Triton's interpreter, and compile all their forms"
+	@echo "make fuzz      fire 100,000 requests that nobody means well by at a real collector"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make bench     measure the figures in tests/benchmarks (installs the rivals beside us)"
 	@echo "make picture   photograph a page: make picture URL=http://127.0.0.1:8787/runs/... OUT=page.png"
@@ -33,6 +34,9 @@ test: $(READY)
 test-kernels: $(READY)
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "grid or not grid" tests/kernels/on_device $(ARGS)
 	$(BIN)/python -m pytest -m "grid or not grid" tests/kernels --ignore tests/kernels/test_interpreted.py $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -103,24 +103,34 @@ def test_a_wrong_token_signs_no_one_in(locked: TestClient, problem: Problem) -> 
     answer = sign_in(locked, "guess")
     assert (
         answer.status_code == 401
-        and "not the collector" in answer.text
+        and "no token of this collector" in answer.text
         and "set-cookie" not in answer.headers
     )
     problem(locked.get("/api/v1/runs"), 401, "unauthorized")
 
 
-@pytest.mark.parametrize("value", ["", ".", "9999999999.", "9999999999.00", "x.y", TOKEN])
+@pytest.mark.parametrize(
+    "value",
+    ["", ".", "..", "root.9999999999.", "root.9999999999.00", "x.y", "a.b.c.d", "root.\xe9.\xe9", TOKEN],
+)
 def test_a_made_up_session_is_none(value: Any) -> None:
-    assert not Sessions(TOKEN).is_session(value)
+    assert Sessions(TOKEN).read(value) is None
 
 
 def test_sessions_end(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(TOKEN)
-    issued = sessions.issue()
-    assert sessions.is_session(issued)
-    assert not Sessions("another token").is_session(issued)
+    issued = sessions.issue("root")
+    assert sessions.read(issued) == Sessions(TOKEN).read(issued) == "root"
+    assert Sessions("another token").read(issued) is None
+    assert sessions.read(issued.replace("root", "3f9c")) is None
     monkeypatch.setattr("foreshock.server.sessions.time.time", lambda: 1e11)
-    assert not sessions.is_session(issued)
+    assert sessions.read(issued) is None
+
+
+def test_without_a_root_token_no_other_process_takes_a_session() -> None:
+    sessions = Sessions(None)
+    issued = sessions.issue("3f9c")
+    assert sessions.read(issued) == "3f9c" and Sessions(None).read(issued) is None
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", ""])

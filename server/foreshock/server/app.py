@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -18,11 +19,13 @@ from foreshock.server.api import (
     problems,
     runs,
     series,
+    tokens,
     verdict,
 )
 from foreshock.server.api.compress import NoteEncodings
 from foreshock.server.api.guard import Guard
 from foreshock.server.api.limits import BodyLimit
+from foreshock.server.api.needs import describe_needs
 from foreshock.server.collector import Collector
 from foreshock.server.settings import Settings
 from foreshock.server.store.engine import Database
@@ -37,11 +40,18 @@ _ROUTERS = (
     verdict.router,
     figures.router,
     events.router,
+    tokens.router,
 )
 _DESCRIPTION = """Stores and judges training-stability signals.
 
 Errors are RFC 9457 problems (`application/problem+json`). Numbers that are not finite are the strings
 "NaN", "Infinity" and "-Infinity"; `null` means that there is no value."""
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, told once for the life of the application."""
+        return self.openapi_schema or describe_needs(super().openapi())
 
 
 def create_app(settings: Settings | None = None, database: Database | None = None) -> FastAPI:
@@ -58,7 +68,7 @@ def create_app(settings: Settings | None = None, database: Database | None = Non
         finally:
             collector.close()
 
-    app = FastAPI(
+    app = _App(
         title="foreshock collector",
         version=version("foreshock"),
         description=_DESCRIPTION,

@@ -12,6 +12,8 @@ from foreshock.server.alerts.notifier import Notifier
 from foreshock.server.alerts.outbox import Outbox
 from foreshock.server.alerts.webhook import WebhookNotifier
 from foreshock.server.bell import Bell
+from foreshock.server.callers import Callers
+from foreshock.server.errors import StartError
 from foreshock.server.figure_cache import FigureCache
 from foreshock.server.judge import Judge, JudgeSettings
 from foreshock.server.live import LiveRuns
@@ -20,9 +22,10 @@ from foreshock.server.relay import Relay
 from foreshock.server.settings import Settings
 from foreshock.server.store.append import AppendLog
 from foreshock.server.store.compactor import Compactor
-from foreshock.server.store.engine import Database, open_database
+from foreshock.server.store.engine import Database, has_database, open_database
 from foreshock.server.store.read import StoredRun
 from foreshock.server.store.room import Room
+from foreshock.server.store.tokens import has_live_admin
 from foreshock.server.store.windows import Windows
 
 MAX_LARGE_BODIES: Final = 2
@@ -37,6 +40,7 @@ class Collector:
     bell: Bell
     # Where other collectors may be on the same database
     relay: Relay | None
+    callers: Callers
     registry: CollectorRegistry
     instruments: Instruments
     room: Room
@@ -52,8 +56,7 @@ class Collector:
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
         """Opens what is not open yet; raises StartError where that cannot be."""
-        settings.check()
-        database = database or open_database(settings.db)
+        database = database or open_guarded(settings)
         registry = CollectorRegistry()
         instruments = Instruments.create(registry)
         bell = Bell()
@@ -77,6 +80,7 @@ class Collector:
             database,
             bell,
             relay,
+            Callers(database.engine, settings),
             registry,
             instruments,
             Room(settings.max_waiting_bytes),
@@ -106,6 +110,7 @@ class Collector:
         """Starts the threads."""
         if self.relay is not None:
             self.relay.start()
+        self.callers.start()
         self.log.start()
         self.outbox.start()
         self.judge.start()
@@ -120,7 +125,21 @@ class Collector:
         self.outbox.stop()
         if self.relay is not None:
             self.relay.stop()
+        self.callers.stop()
         self.database.close()
+
+
+def open_guarded(settings: Settings) -> Database:
+    """The settings' database; raises StartError where strangers could reach it and no token is asked for."""
+    if not has_database(settings.db):
+        settings.check()
+    database = open_database(settings.db)
+    try:
+        settings.check(settings.needs_admin_token and has_live_admin(database.engine))
+    except StartError:
+        database.close()
+        raise
+    return database
 
 
 def _notifiers(settings: Settings) -> list[Notifier]:

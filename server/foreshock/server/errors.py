@@ -46,6 +46,12 @@ class UnknownAlertError(ServerError):
     code, status, title = "unknown-alert", 404, "No such alert"
 
 
+class UnknownTokenError(ServerError):
+    """Raised when there is no token of that id."""
+
+    code, status, title = "unknown-token", 404, "No such token"
+
+
 class UnknownFigureError(ServerError):
     """Raised when no figure of that name exists."""
 
@@ -112,6 +118,36 @@ class AttemptTakenError(ServerError):
     code, status, title = "attempt-taken", 409, "Another process writes this attempt"
 
 
+class RunTakenError(ServerError):
+    """Raised when a token of one project declares a run whose id belongs to another project."""
+
+    code, status, title = "run-taken", 409, "The run's id is taken"
+
+
+class TooManyRunsError(ServerError):
+    """Raised when a token has declared as many runs as it may."""
+
+    code, status, title = "too-many-runs", 409, "More runs than this token may declare"
+
+
+class TooManyTokensError(ServerError):
+    """Raised when as many tokens are live as a collector holds."""
+
+    code, status, title = "too-many-tokens", 409, "Too many tokens are live"
+
+
+class TooManySeriesError(ServerError):
+    """Raised when a writer of a run declares more columns than it may."""
+
+    code, status, title = "too-many-series", 422, "More series than allowed"
+
+
+class RateLimitError(ServerError):
+    """Raised when a token sends more requests or bytes a second than it may."""
+
+    code, status, title = "rate-limited", 429, "This token sends too fast"
+
+
 class BusyError(ServerError):
     """Raised when more appends wait than the collector is willing to hold."""
 
@@ -158,6 +194,10 @@ class StartError(ServerError):
     """Raised when the collector cannot start; its one line says what to do."""
 
     code, title = "cannot-start", "The collector cannot start"
+
+
+class CommandError(ServerError):
+    """Raised when a command cannot do what it was asked; its one line says what to do."""
 
 
 class DatabaseError(StartError):

@@ -10,9 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from foreshock.server.collector import open_guarded
 from foreshock.server.errors import StartError
 from foreshock.server.settings import Settings
-from foreshock.server.store.engine import Database, open_database
+from foreshock.server.store.engine import Database
 
 STOP_SECONDS = 5
 # The judge and the compactor compute; with Python's 5 ms each of a request's returns from the system
@@ -42,10 +43,9 @@ def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) ->
     """Serves until it is told to stop; the exit status."""
     try:
         settings = _settings(host=host, port=port, db=db)
-        settings.check()
         listener = _listen(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        database = open_database(settings.db)
+        database = open_guarded(settings)
     except StartError as error:
         print(f"foreshock serve: {error.detail}", file=sys.stderr)
         return 2

@@ -22,7 +22,9 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="Address to listen on; anything but loopback needs a token."
     )
     port: int = Field(default=8787, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    token: SecretStr | None = Field(default=None, description="Token that every request must carry.")
+    token: SecretStr | None = Field(
+        default=None, description="Token that opens everything; with it, every request must carry a token."
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="Names that browsers may use for a loopback collector besides localhost (JSON list).",
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
         ge=2**20,
         description="Bytes of appends that may be held, from arrival to commit, before probes are told so.",
     )
+    max_series: int = Field(
+        default=100_000, ge=1, description="Columns that one writer of a run may declare in one attempt."
+    )
     cache_bytes: int = Field(
         default=96 * 2**20, ge=2**20, description="Memory for decoded batches and series."
     )
@@ -92,10 +97,16 @@ class Settings(BaseSettings):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
-    def check(self) -> None:
+    @property
+    def needs_admin_token(self) -> bool:
+        """Whether the collector may only start on a database that has a token for everything."""
+        return not self.is_loopback and self.token is None
+
+    def check(self, has_admin_token: bool = False) -> None:
         """Raises StartError for a combination that would expose the runs to the network."""
-        if not self.is_loopback and self.token is None:
+        if self.needs_admin_token and not has_admin_token:
             raise StartError(
                 f"host {self.host} can be reached from other machines, so a token is needed: set "
-                "FORESHOCK_TOKEN to a long random word, or listen on 127.0.0.1"
+                "FORESHOCK_TOKEN to a long random word, or make a token in this database with foreshock "
+                "token create NAME --scope admin, or listen on 127.0.0.1"
             )

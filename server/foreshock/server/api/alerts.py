@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from foreshock.server.api.answer import Answer, CollectorDep, StoredRunDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep, of_caller
 from foreshock.server.store.alerts import (
     MAX_AUTHOR,
     MAX_NOTE,
@@ -47,9 +47,9 @@ class Acknowledgement(BaseModel):
 
 
 @router.get("/alerts", response_class=Answer)
-def read_alerts(query: Annotated[AlertQuery, Query()], collector: CollectorDep) -> Answer:
+def read_alerts(query: Annotated[AlertQuery, Query()], collector: CollectorDep, caller: CallerDep) -> Answer:
     """Alerts of all runs and groups, those that changed last first."""
-    return Answer(list_alerts(collector.engine, query))
+    return Answer(list_alerts(collector.engine, of_caller(query, caller)))
 
 
 @router.get("/runs/{run_id}/alerts", response_class=Answer)
@@ -63,16 +63,25 @@ def read_run_alerts(
 
 @router.post("/alerts/{run_id:path}/{alert_id}/acknowledge", response_class=Answer)
 def acknowledge_alert(
-    run_id: AlertRun, alert_id: AlertId, acknowledgement: Acknowledgement, collector: CollectorDep
+    run_id: AlertRun,
+    alert_id: AlertId,
+    acknowledgement: Acknowledgement,
+    collector: CollectorDep,
+    caller: CallerDep,
 ) -> Answer:
     """Notes that somebody has seen the alert; a later acknowledgement replaces an earlier one."""
     seen = acknowledge(
-        collector.engine, run_id, alert_id, acknowledgement.author.strip(), acknowledgement.note
+        collector.engine,
+        run_id,
+        alert_id,
+        acknowledgement.author.strip(),
+        acknowledgement.note,
+        caller.project,
     )
     return Answer(seen)
 
 
 @router.get("/alerts/{run_id:path}/{alert_id}", response_class=Answer)
-def read_one_alert(run_id: AlertRun, alert_id: AlertId, collector: CollectorDep) -> Answer:
+def read_one_alert(run_id: AlertRun, alert_id: AlertId, collector: CollectorDep, caller: CallerDep) -> Answer:
     """One alert with every transition it has made."""
-    return Answer(read_alert(collector.engine, run_id, alert_id))
+    return Answer(read_alert(collector.engine, run_id, alert_id, caller.project))

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from foreshock.server.api.answer import Answer, CollectorDep, RunId
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, RunId
+from foreshock.server.caller import Caller
 from foreshock.server.collector import Collector
 from foreshock.server.errors import ServerError
 from foreshock.server.store.entries import Submission, read_body
@@ -41,12 +43,12 @@ def _announced_bytes(request: Request) -> int:
     openapi_extra=_BODY,
     responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}},
 )
-async def append(run_id: RunId, request: Request, collector: CollectorDep) -> Answer:
+async def append(run_id: RunId, request: Request, collector: CollectorDep, caller: CallerDep) -> Answer:
     """Stores records and answers after the commit, with all alerts that the probe has not seen."""
     started = time.perf_counter()
     try:
         with collector.room.hold(_announced_bytes(request)):
-            answer = await _store(collector, run_id, await request.body())
+            answer = await _store(collector, caller, run_id, await request.body())
     except (ServerError, WireError) as error:
         code = error.code if isinstance(error, ServerError) else "malformed"
         collector.instruments.appends.labels(result=code).inc()
@@ -56,12 +58,14 @@ async def append(run_id: RunId, request: Request, collector: CollectorDep) -> An
     return Answer(answer)
 
 
-async def _store(collector: Collector, run_id: str, data: bytes) -> AppendAnswer:
+async def _store(collector: Collector, caller: Caller, run_id: str, data: bytes) -> AppendAnswer:
     if unpacked_bytes(data) <= MAX_BYTES_AT_ONCE:
         submission = read_body(data, run_id)
     else:
         async with collector.reading_large_bodies:
             submission = await run_in_threadpool(read_body, data, run_id)
+    most = min(collector.settings.max_series, caller.limits.max_series or collector.settings.max_series)
+    submission = replace(submission, project=caller.project, max_series=most)
     receipt = await asyncio.wrap_future(collector.log.submit(submission))
     alerts: list[Alert] = []
     if receipt.last_alert > submission.last_alert:

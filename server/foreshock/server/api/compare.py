@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from foreshock.server.api.answer import Answer, CollectorDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, of_caller
 from foreshock.server.store.compare import CompareQuery, compare, groups_as_json
 
 router = APIRouter(tags=["compare"])
@@ -47,12 +47,15 @@ _EXAMPLE: dict[str, Any] = {
     response_class=Answer,
     responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}},
 )
-def read_comparison(query: Annotated[CompareQuery, Query()], collector: CollectorDep) -> Answer:
+def read_comparison(
+    query: Annotated[CompareQuery, Query()], collector: CollectorDep, caller: CallerDep
+) -> Answer:
     """Groups of runs on common steps: each seed, the mean, and a band.
 
     The band is the 95 % Student-t interval of the mean from three seeds on, the seeds' range below;
     signals read on a log scale are averaged there (`scale`).
     """
+    query = of_caller(query, caller)
     found = compare(collector.engine, collector.windows, query)
     return Answer(
         {

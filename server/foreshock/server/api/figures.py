@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from foreshock.dashboards.figures import COMPARE_FIGURES, RUN_FIGURES
-from foreshock.server.api.answer import Answer, CollectorDep, StoredRunDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep, of_caller
 from foreshock.server.api.series import Name, WindowQuery
 from foreshock.server.collector import Collector
 from foreshock.server.errors import InvalidError, UnknownFigureError
@@ -62,6 +62,7 @@ def read_run_figure(
 def read_compare_figure(
     request: Request,
     collector: CollectorDep,
+    caller: CallerDep,
     figure: str,
     query: Annotated[CompareQuery, Query()],
 ) -> Response:
@@ -69,6 +70,7 @@ def read_compare_figure(
     if figure not in COMPARE_FIGURES:
         names = ", ".join(COMPARE_FIGURES)
         raise UnknownFigureError(f"no figure of a comparison is called {figure[:64]!r}; there are {names}")
+    query = of_caller(query, caller)
     mark = project_mark(collector.engine, query.project)
     key: Key = ("", figure, query.model_dump_json(), mark)
     return _answer(request, collector, key, lambda: _draw_comparison(collector, figure, query))

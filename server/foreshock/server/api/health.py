@@ -1,8 +1,11 @@
 """Liveness, readiness, and the page that Prometheus reads."""
 
+import logging
+
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from prometheus_client.exposition import choose_encoder
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 
 from foreshock.server.api.answer import Answer, CollectorDep
@@ -10,6 +13,7 @@ from foreshock.server.errors import StorageError
 from foreshock.server.store.engine import reading
 
 router = APIRouter(tags=["health"])
+log = logging.getLogger(__name__)
 
 
 @router.get("/healthz", response_class=Answer)
@@ -21,8 +25,13 @@ async def read_health() -> Answer:
 @router.get("/readyz", response_class=Answer)
 def read_readiness(collector: CollectorDep) -> Answer:
     """Answers once the database can be read and the writer runs; 503 otherwise."""
-    with reading(collector.engine) as connection:
-        connection.execute(sa.select(1))
+    try:
+        with reading(collector.engine) as connection:
+            connection.execute(sa.select(1))
+    except SQLAlchemyError as error:
+        # Anybody may ask, and the database's own words name its address
+        log.error("the database does not answer: %s", error)
+        raise StorageError("the database does not answer; the collector's log says why") from error
     if not collector.log.is_running:
         raise StorageError("the writer does not run: restart the collector")
     return Answer({"status": "ready"})
@@ -31,5 +40,8 @@ def read_readiness(collector: CollectorDep) -> Answer:
 @router.get("/metrics", response_class=PlainTextResponse)
 def read_metrics(request: Request, collector: CollectorDep) -> Response:
     """Live runs and the collector itself, for Prometheus."""
-    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    try:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    except (TypeError, ValueError):  # a version that is no version
+        encode, content_type = choose_encoder("")
     return Response(encode(collector.registry), headers={"Content-Type": content_type})

@@ -12,6 +12,7 @@ from foreshock.server.errors import TooLargeRequestError
 from foreshock.wire import MAX_BODY_BYTES
 
 MAX_JSON_BYTES: Final = 2**20
+MAX_FORM_BYTES: Final = 16 * 1024
 # A body that pauses for longer will never be whole; what came of it must not be held for ever
 MAX_PAUSE_SECONDS: Final = 30.0
 
@@ -29,13 +30,20 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_BODY_BYTES if scope["path"].endswith("/append") else MAX_JSON_BYTES
+        limit = _limit(scope["path"])
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdigit() and int(length) > limit:
             await _drain(_timed(receive), 4 * limit)
             await problem_of(TooLargeRequestError(_sentence(length, limit)))(scope, receive, send)
             return
         await self._app(scope, _counted(_timed(receive), limit), send)
+
+
+def _limit(path: str) -> int:
+    """Bytes that a body may have. Anybody may ask for /login."""
+    if path == "/login":
+        return MAX_FORM_BYTES
+    return MAX_BODY_BYTES if path.endswith("/append") else MAX_JSON_BYTES
 
 
 def _sentence(size: str, limit: int) -> str:

@@ -14,8 +14,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from foreshock.dashboards.pages import STATIC_DIR, plotly_bundle, render
-from foreshock.server.sessions import COOKIE, LIFETIME_SECONDS, Sessions
-from foreshock.server.settings import Settings
+from foreshock.server.callers import Callers
+from foreshock.server.sessions import COOKIE, LIFETIME_SECONDS
 
 router = APIRouter(include_in_schema=False)
 
@@ -104,18 +104,20 @@ def show_login(next_path: Annotated[str, Query(alias="next", max_length=2000)] =
 async def sign_in(request: Request) -> Response:
     """Exchanges the token for a cookie that is not the token."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
-    settings: Settings = request.app.state.collector.settings
+    callers: Callers = request.app.state.collector.callers
     target = local_path(form.get("next", ["/"])[0])
-    if settings.token is None:
+    if not callers.is_locked:
         return RedirectResponse(target, 303)
-    sessions = Sessions(settings.token.get_secret_value())
-    if not sessions.is_token(form.get("token", [""])[0].strip()):
+    caller = await callers.by_secret(form.get("token", [""])[0].strip())
+    if caller is None:
         await asyncio.sleep(WRONG_TOKEN_SECONDS)
-        return _page("login", 401, error="This is not the collector's token.", next=target)
+        return _page("login", 401, error="This is no token of this collector, or not any more.", next=target)
+    if not caller.may("read"):
+        return _page("login", 403, error="This token only sends: use one with the scope read.", next=target)
     answer = RedirectResponse(target, 303)
     answer.set_cookie(
         COOKIE,
-        sessions.issue(),
+        callers.session_for(caller),
         max_age=LIFETIME_SECONDS,
         httponly=True,
         samesite="strict",

@@ -127,9 +127,16 @@ def _where_json_breaks(item: dict[str, Any], text: str) -> str:
 def _sentence(item: dict[str, Any]) -> str:
     """One violation: where, what is allowed, and the beginning of what was given."""
     where = ".".join(str(part) for part in item["loc"][1:]) or "the body"
-    given = repr(item.get("input"))
+    given = _shown(item.get("input"))
     shown = given if len(given) <= 60 else f"{given[:60]}.. ({len(given)} characters)"
     return f"{where}: {item['msg']}; given {shown}"
+
+
+def _shown(given: Any) -> str:
+    try:
+        return repr(given)
+    except RecursionError:
+        return "something nested too deeply to be shown"
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

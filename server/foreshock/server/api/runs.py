@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
-from foreshock.server.api.answer import Answer, CollectorDep, StoredRunDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep, of_caller
 from foreshock.server.names import check_run_id
 from foreshock.server.nonfinite import encode_json
 from foreshock.server.store.listing import RunQuery, describe_run, list_runs
@@ -16,6 +16,7 @@ from foreshock.wire import RunDeclaration
 router = APIRouter(tags=["runs"])
 
 MAX_CONFIG_BYTES = 256 * 1024
+MAX_CONFIG_DEPTH = 64
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -59,10 +60,25 @@ class Declaration(BaseModel):
     @field_validator("config")
     @classmethod
     def _config_is_small(cls, config: dict[str, Any]) -> dict[str, Any]:
+        if _is_deeper(config, MAX_CONFIG_DEPTH):
+            raise ValueError(f"a configuration nested more than {MAX_CONFIG_DEPTH} deep; flatten it")
         size = len(encode_json(config))
         if size > MAX_CONFIG_BYTES:
             raise ValueError(f"a configuration of {size} bytes; at most {MAX_CONFIG_BYTES} are allowed")
         return config
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested more than `most` deep; found level by level."""
+    level = [value]
+    for _ in range(most + 1):
+        inner = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
+        ]
+        level = [item for one in inner for item in one]
+        if not inner:
+            return False
+    return True
 
 
 @router.post(
@@ -70,19 +86,20 @@ class Declaration(BaseModel):
     response_class=Answer,
     responses={200: {"content": {"application/json": {"example": _HANDLE}}}},
 )
-def declare_run(declaration: Declaration, collector: CollectorDep) -> Answer:
+def declare_run(declaration: Declaration, collector: CollectorDep, caller: CallerDep) -> Answer:
     """Creates or resumes a run and says from which sequence number its probe goes on. Idempotent."""
     check_run_id(declaration.run_id)
-    declared = declare(collector.engine, RunDeclaration(**declaration.model_dump()))
+    caller.project_of(declaration.project)
+    declared = declare(collector.engine, RunDeclaration(**declaration.model_dump()), caller)
     if declared.is_news:
         collector.ring("run", {"run_id": declaration.run_id, "state": "running"})
     return Answer(declared.handle)
 
 
 @router.get("/runs", response_class=Answer)
-def read_runs(query: Annotated[RunQuery, Query()], collector: CollectorDep) -> Answer:
+def read_runs(query: Annotated[RunQuery, Query()], collector: CollectorDep, caller: CallerDep) -> Answer:
     """Runs, newest first, with their last alert."""
-    return Answer(list_runs(collector.engine, query))
+    return Answer(list_runs(collector.engine, of_caller(query, caller)))
 
 
 @router.get("/runs/{run_id}", response_class=Answer)

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from foreshock.server.api.answer import Answer, CollectorDep, StoredRunDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep, seen_run
 from foreshock.server.errors import UnknownSeriesError
-from foreshock.server.names import check_run_id
 from foreshock.server.store.quantiles import layer_quantiles
 from foreshock.server.store.read import StoredRun, common_width
 from foreshock.wire import parse_column
@@ -111,12 +110,14 @@ def read_series(run: StoredRunDep, query: Annotated[SeriesQuery, Query()]) -> An
 
 
 @router.get("/series", response_class=Answer)
-def read_runs_series(query: Annotated[RunsSeriesQuery, Query()], collector: CollectorDep) -> Answer:
+def read_runs_series(
+    query: Annotated[RunsSeriesQuery, Query()], collector: CollectorDep, caller: CallerDep
+) -> Answer:
     """The same columns of several runs, all in buckets of one width, to be laid over one another."""
     for name in query.column:
         parse_column(name)
     window, columns = query.window(), tuple(query.column)
-    readers = [collector.run(check_run_id(run_id)).found() for run_id in dict.fromkeys(query.run)]
+    readers = [seen_run(run_id, collector, caller) for run_id in dict.fromkeys(query.run)]
     width = common_width(readers, columns, window)
     return Answer(
         {"bucket_width": width, "runs": [_run_series(run, columns, window, width) for run in readers]}

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.server.alerts.groups import DEFAULT_GROUP_BY, reach_verdict
-from foreshock.server.api.answer import Answer, CollectorDep
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep
 
 router = APIRouter(tags=["verdict"])
 
@@ -27,8 +27,11 @@ class VerdictQuery(BaseModel):
 
 
 @router.get("/verdict", response_class=Answer)
-def read_verdict(query: Annotated[VerdictQuery, Query()], collector: CollectorDep) -> Answer:
+def read_verdict(
+    query: Annotated[VerdictQuery, Query()], collector: CollectorDep, caller: CallerDep
+) -> Answer:
     """Whether training may go on under the constraint: the tests, the reasons, and what is missing."""
+    caller.project_of(query.project)
     verdict = reach_verdict(
         collector.engine, query.project, query.group_by, query.constrained, query.baseline
     )

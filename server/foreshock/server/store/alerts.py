@@ -59,31 +59,36 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
     return {"alerts": [dict(row) for row in rows], "total": total}
 
 
-def read_alert(engine: sa.Engine, run_id: str, alert_id: int) -> dict[str, Any]:
-    """One alert with all its transitions; raises UnknownAlertError."""
+def read_alert(engine: sa.Engine, run_id: str, alert_id: int, project: str | None = None) -> dict[str, Any]:
+    """One alert with all its transitions; raises UnknownAlertError, for one not of the project too."""
     of_alert = (alert_transitions.c.run_id == run_id, alert_transitions.c.alert_id == alert_id)
     query = sa.select(alert_transitions).where(*of_alert).order_by(alert_transitions.c.number)
     with reading(engine) as connection:
-        row = _find(connection, run_id, alert_id)
+        row = _find(connection, run_id, alert_id, project)
         changes = connection.execute(query).mappings().all()
     hidden = ("run_id", "alert_id")
     shown = [{name: value for name, value in one.items() if name not in hidden} for one in changes]
     return {**row, "transitions": shown}
 
 
-def acknowledge(engine: sa.Engine, run_id: str, alert_id: int, author: str, note: str) -> dict[str, Any]:
-    """Notes who has seen an alert and what they say; the last one counts. Raises UnknownAlertError."""
+def acknowledge(
+    engine: sa.Engine, run_id: str, alert_id: int, author: str, note: str, project: str | None = None
+) -> dict[str, Any]:
+    """Notes who has seen an alert and what they say; the last one counts.
+
+    Raises UnknownAlertError, for an alert not of the project too; nothing is then noted.
+    """
     seen = {"acknowledged_at": time.time(), "acknowledged_by": author, "acknowledged_note": note}
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
     with writing(engine) as connection:
         connection.execute(sa.update(alerts).where(*of_alert).values(seen))
-        return _find(connection, run_id, alert_id)
+        return _find(connection, run_id, alert_id, project)
 
 
-def _find(connection: sa.Connection, run_id: str, alert_id: int) -> dict[str, Any]:
+def _find(connection: sa.Connection, run_id: str, alert_id: int, project: str | None) -> dict[str, Any]:
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
     row = connection.execute(sa.select(alerts).where(*of_alert)).mappings().one_or_none()
-    if row is None:
+    if row is None or project not in (None, row["project"]):
         raise UnknownAlertError(
             f"there is no alert {alert_id} of {run_id[:64]!r}: GET /api/v1/alerts lists all"
         )

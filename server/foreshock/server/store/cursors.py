@@ -10,6 +10,7 @@ from foreshock.server.errors import (
     LayoutChangedError,
     SequenceGapError,
     StepWentBackError,
+    TooManySeriesError,
     UnknownLayoutError,
     WrongLengthError,
 )
@@ -70,6 +71,15 @@ class Cursor:
             self.closed = True
             self.ending = "finished" if entry.event_kind == "finished" else "crashed"
         self.next_sequence = entry.last_sequence + 1
+
+    def check_size(self, most: int | None) -> None:
+        """Raises TooManySeriesError where the writer's layouts have more columns than `most`."""
+        count = sum(len(stream.names) for stream in self.streams.values())
+        if most is not None and count > most:
+            raise TooManySeriesError(
+                f"with this layout the attempt has {count} series; at most {most} are allowed: record fewer "
+                "layers or signals, or raise FORESHOCK_MAX_SERIES or the token's max_series"
+            )
 
     def _declare(self, layout: Layout) -> None:
         known = self.streams.get(layout.layout_id)

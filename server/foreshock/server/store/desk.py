@@ -61,6 +61,7 @@ class RunPlace:
     attempt: int
     state: str
     last_step: int
+    project: str
     # Number of its newest alert transition, 0 before any
     last_alert: int
 
@@ -85,7 +86,7 @@ class Desk:
         """Reads, and on PostgreSQL locks, what these submissions name."""
         keys = sorted({submission.key for submission in submissions})
         of_runs = (
-            sa.select(runs.c.run_id, runs.c.attempt, runs.c.state, runs.c.last_step)
+            sa.select(runs.c.run_id, runs.c.attempt, runs.c.state, runs.c.last_step, runs.c.project)
             .where(runs.c.run_id.in_(sorted({key[0] for key in keys})), runs.c.deleted_at.is_(None))
             .order_by(runs.c.run_id)
             .with_for_update()
@@ -121,6 +122,8 @@ class Desk:
                 # When its batches are in chunks, this alone says what the rank had sent before it
                 entry = replace(entry, last_step=cursor.last_step)
             taken.append((submission.key, sequence, entry))
+        if any(entry.layout is not None for _, _, entry in taken):
+            cursor.check_size(submission.max_series)
         self._cursors[submission.key] = cursor
         self._touched.add(submission.key)
         self._entries += taken
@@ -129,6 +132,8 @@ class Desk:
 
     def _cursor_of(self, submission: Submission) -> Cursor:
         run = self._runs.get(submission.run_id)
+        if run is not None and submission.project not in (None, run.project):
+            run = None
         cursor = self._cursors.get(submission.key)
         if run is None or cursor is None:
             part = "" if run is None else f", rank {submission.rank}, attempt {submission.attempt}"

@@ -125,6 +125,12 @@ def open_database(address: str) -> Database:
     return database
 
 
+def has_database(address: str) -> bool:
+    """Whether there is something to open: an SQLite file, or a server, which is taken to be there."""
+    url = _url(address)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
 def _url(address: str) -> sa.URL:
     if "://" not in address:
         return sa.URL.create("sqlite+pysqlite", database=str(Path(address).expanduser().resolve()))
@@ -147,6 +153,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         json_serializer=_to_json,
+        # What is sent and stored has no business in an error's text, which goes to the log
+        hide_parameters=True,
         pool_size=16,
         max_overflow=48,
         execution_options={_TURNS: Turns()},
@@ -161,6 +169,7 @@ def _postgres_engine(url: sa.URL) -> sa.Engine:
     return sa.create_engine(
         url,
         json_serializer=_to_json,
+        hide_parameters=True,
         pool_size=16,
         max_overflow=48,
         pool_pre_ping=True,

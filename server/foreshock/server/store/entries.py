@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from foreshock.server.errors import InvalidError, MalformedRequestError, SequenceGapError
 from foreshock.server.names import check_run_id
@@ -25,6 +26,8 @@ from foreshock.wire import (
 MAX_RANK: Final = 2**20
 MAX_ATTEMPT: Final = 2**30
 MAX_ALERT: Final = 2**31 - 1
+# Many of them still add up to less than what a column of the database holds
+MAX_LOST_FRAMES: Final = 2**31 - 1
 MAX_DETAIL_BYTES: Final = 16 * 1024
 
 
@@ -62,6 +65,10 @@ class Submission:
     last_alert: int
     entries: tuple[Entry, ...]
     num_bytes: int
+    # The only project that its sender sees; none: all
+    project: str | None = None
+    # How many columns the cursor may have in all
+    max_series: int | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -112,6 +119,8 @@ def _entry(record: Record, data: bytes) -> Entry:
         case Batch():
             return _batch_entry(record, data)
         case Layout():
+            if "\0" in record.stream:
+                raise MalformedError("a layout's stream has a NUL in its name, which no database takes")
             return Entry(
                 "layout",
                 record.sequence,
@@ -121,8 +130,10 @@ def _entry(record: Record, data: bytes) -> Entry:
                 layout=record,
             )
         case Tombstone():
-            if record.num_frames < 0:
-                raise MalformedError(f"a tombstone counts {record.num_frames} frames")
+            if not 0 <= record.num_frames <= MAX_LOST_FRAMES:
+                raise MalformedError(
+                    f"a tombstone counts {record.num_frames} frames; 0 to {MAX_LOST_FRAMES} are allowed"
+                )
             return Entry(
                 "tombstone", record.sequence, record.last_sequence, data, num_frames=record.num_frames
             )
@@ -150,7 +161,10 @@ def _check_detail(event: Event) -> None:
 
 
 def _batch_entry(batch: Batch, data: bytes) -> Entry:
-    steps = batch_steps(batch)
+    steps, times = batch_steps(batch), batch_times(batch)
+    if not np.isfinite(times).all():
+        # An alert is dated by them, and no alert can be stored without a date
+        raise MalformedError(f"batch {batch.sequence} has a time that is no finite number: send seconds")
     return Entry(
         "batch",
         batch.sequence,
@@ -161,5 +175,5 @@ def _batch_entry(batch: Batch, data: bytes) -> Entry:
         last_step=int(steps[-1]),
         columns=len(batch.values) // (4 * batch.num_steps),
         num_steps=batch.num_steps,
-        last_time=float(batch_times(batch)[-1]),
+        last_time=float(times[-1]),
     )

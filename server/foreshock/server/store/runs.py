@@ -1,14 +1,16 @@
 """Runs: declared by probes, listed and described for readers."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from foreshock.server.errors import AttemptTakenError, UnknownRunError
+from foreshock.server.caller import ROOT, Caller
+from foreshock.server.errors import AttemptTakenError, RunTakenError, TooManyRunsError, UnknownRunError
 from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import cursors, runs
+from foreshock.server.store.schema import alerts, cursors, runs
 from foreshock.wire import RunDeclaration, RunHandle
 
 
@@ -20,19 +22,22 @@ class Declared:
     is_news: bool
 
 
-def declare(engine: sa.Engine, declaration: RunDeclaration) -> Declared:
+def declare(engine: sa.Engine, declaration: RunDeclaration, caller: Caller = ROOT) -> Declared:
     """Creates or resumes a run and claims (rank, attempt) for the declaring process. Idempotent.
 
     Rank 0 describes the run; other ranks only claim their place. Raises AttemptTakenError where
-    another session holds the claim.
+    another session holds the claim, RunTakenError where the id belongs to a project that the caller does
+    not see, TooManyRunsError where the caller has declared as many runs as it may.
     """
     now = time.time()
     with writing(engine) as connection:
         run = _find(connection, declaration.run_id)
         is_news = run is None or declaration.attempt > run.attempt
         if run is None:
-            _create(connection, declaration, now)
+            _check_room(connection, caller)
+            _create(connection, declaration, now, caller.token_id)
         else:
+            _check_project(run, caller)
             _describe(connection, run, declaration, now)
         next_sequence = _claim(connection, declaration, now)
     handle = RunHandle(
@@ -64,7 +69,31 @@ def _description(declaration: RunDeclaration) -> dict[str, Any]:
     }
 
 
-def _create(connection: sa.Connection, declaration: RunDeclaration, now: float) -> None:
+def _check_room(connection: sa.Connection, caller: Caller) -> None:
+    most = caller.limits.max_runs
+    if most is None or caller.token_id is None:
+        return
+    if connection.dialect.name == "postgresql":
+        # Two runs may be declared by one token at the same moment; they take turns.
+        key = sa.func.hashtext(f"runs of token {caller.token_id}")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+    declared = (runs.c.token_id == caller.token_id, runs.c.deleted_at.is_(None))
+    count = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*declared)).scalar_one()
+    if count >= most:
+        raise TooManyRunsError(
+            f"this token has declared {count} runs and may declare {most}: delete runs that nobody needs, "
+            "or use a token that may declare more"
+        )
+
+
+def _check_project(run: sa.Row[Any], caller: Caller) -> None:
+    if not caller.sees(run.project):
+        raise RunTakenError(
+            f"the id {run.run_id} belongs to a run that this token does not open: choose another id"
+        )
+
+
+def _create(connection: sa.Connection, declaration: RunDeclaration, now: float, token_id: str | None) -> None:
     connection.execute(
         sa.insert(runs).values(
             run_id=declaration.run_id,
@@ -74,6 +103,7 @@ def _create(connection: sa.Connection, declaration: RunDeclaration, now: float) 
             heartbeat_at=now,
             last_step=-1,
             summary={},
+            token_id=token_id,
             **_description(declaration),
         )
     )
@@ -129,3 +159,13 @@ def get_run(engine: sa.Engine, run_id: str) -> sa.RowMapping:
     if row is None:
         raise UnknownRunError(f"there is no run {run_id[:64]!r} here")
     return row
+
+
+def ids_of_project(engine: sa.Engine, project: str, run_ids: Collection[str]) -> set[str]:
+    """Those of the ids, of runs or of groups that have an alert, which belong to the project."""
+    found: set[str] = set()
+    with reading(engine) as connection:
+        for table in (runs, alerts):
+            of_project = (table.c.run_id.in_(sorted(run_ids)), table.c.project == project)
+            found |= set(connection.execute(sa.select(table.c.run_id).where(*of_project)).scalars())
+    return found

@@ -1,0 +1,1 @@
+"""Requests that nobody means well by: `make fuzz`, and a smoke part in the suite."""
