@@ -30,7 +30,8 @@ from foreshock.server.nonfinite import encode_json
 from foreshock.server.store.turns import Turns
 from foreshock.server.store.upgrade import upgrade
 
-PAGE_BYTES: Final = 32_768
+PAGE_BYTES: Final = 4096
+CHECKPOINT_BYTES: Final = 32 * 2**20
 BUSY_TIMEOUT_MS: Final = 10_000
 # The execution option of an engine under which its writers' turns are kept
 _TURNS: Final = "foreshock_turns"
@@ -190,6 +191,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         cursor.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA cache_size = -2048")
     cursor.close()
