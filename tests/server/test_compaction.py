@@ -64,8 +64,8 @@ def everything(http: TestClient) -> dict[str, Any]:
     for temperature in ("cold", "warm"):
         if temperature == "cold":
             collector.windows = Windows(2**20)
-        for buckets in (1, 3, 17, 150, 2000, 5000):
-            for window in ({}, {"start": 700}, {"start": 1000, "stop": 3100}, {"stop": 90}):
+        for buckets in (1, 17, 150, 5000):
+            for window in ({}, {"start": 1000, "stop": 3100}):
                 query = {"column": ["loss", "a[0]", "a[1]", "a[2]", "c"], "buckets": buckets, **window}
                 answer = http.get("/api/v1/runs/run-1/series", params=query)
                 assert answer.status_code == 200, answer.text
@@ -119,7 +119,7 @@ def test_what_readers_see_does_not_change_when_batches_become_chunks(quiet: Test
         writer.send(writer.batch(every.tolist(), wild_values(rng, (len(every), 2)), layout_id=1))
         slow = int(every[-1])
     before = everything(quiet)
-    for upto in (step // 3, step // 2, step + slow):
+    for upto in (step // 2, step + slow):
         judged(quiet, upto)
         compact(quiet)
         same(before, everything(quiet))
