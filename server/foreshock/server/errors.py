@@ -210,3 +210,11 @@ class NewerDatabaseError(DatabaseError):
 
 class DatabaseInUseError(DatabaseError):
     """Raised when another collector already has the SQLite file."""
+
+
+class BackupError(StartError):
+    """Raised when a backup cannot be written, or is not what it should be; nothing has its name then."""
+
+
+class MoveError(StartError):
+    """Raised when a database cannot be moved, or the target does not hold what the source holds."""

@@ -8,12 +8,12 @@ import sys
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from foreshock.server.collector import open_guarded
 from foreshock.server.errors import StartError
-from foreshock.server.settings import Settings
+from foreshock.server.settings import Settings, read_settings
 from foreshock.server.store.engine import Database
+from foreshock.server.vault.move import refuse_unfinished
 
 STOP_SECONDS = 5
 # The judge and the compactor compute; with Python's 5 ms each of a request's returns from the system
@@ -42,10 +42,11 @@ class AnnouncedServer(uvicorn.Server):
 def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) -> int:
     """Serves until it is told to stop; the exit status."""
     try:
-        settings = _settings(host=host, port=port, db=db)
+        settings = read_settings(host=host, port=port, db=db)
         listener = _listen(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         database = open_guarded(settings)
+        refuse_unfinished(database)
     except StartError as error:
         print(f"foreshock serve: {error.detail}", file=sys.stderr)
         return 2
@@ -53,18 +54,6 @@ def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) ->
     for chatty in ("alembic", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return _serve(settings, listener, database, as_json=as_json)
-
-
-def _settings(**given: str | int | None) -> Settings:
-    """Call beats environment beats default; raises StartError for a value that is not allowed."""
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
-        raise StartError(
-            f"setting {name} (FORESHOCK_{name.upper()}): {first['msg']}; given {first['input']!r}"
-        ) from error
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foreshock.server.errors import StartError
@@ -110,3 +110,15 @@ class Settings(BaseSettings):
                 "FORESHOCK_TOKEN to a long random word, or make a token in this database with foreshock "
                 "token create NAME --scope admin, or listen on 127.0.0.1"
             )
+
+
+def read_settings(**given: str | int | None) -> Settings:
+    """Call beats environment beats default; raises StartError for a value that is not allowed."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        raise StartError(
+            f"setting {name} (FORESHOCK_{name.upper()}): {first['msg']}; given {first['input']!r}"
+        ) from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -28,8 +29,9 @@ from foreshock.server.errors import (
 )
 from foreshock.server.nonfinite import encode_json
 from foreshock.server.store.turns import Turns
-from foreshock.server.store.upgrade import upgrade
+from foreshock.server.store.upgrade import known_revision, upgrade
 
+APPLICATION: Final = "foreshock"
 PAGE_BYTES: Final = 4096
 CHECKPOINT_BYTES: Final = 32 * 2**20
 BUSY_TIMEOUT_MS: Final = 10_000
@@ -115,11 +117,7 @@ def open_database(address: str) -> Database:
         upgrade(engine)
     except SQLAlchemyError as error:
         database.close()
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise DatabaseError(
-            f"cannot use the database {database.shown}: {cause}. Check that it can be read and written, or "
-            "give another with --db PATH or FORESHOCK_DB"
-        ) from error
+        raise _unusable(database, error) from error
     except DatabaseError:
         database.close()
         raise
@@ -130,6 +128,35 @@ def has_database(address: str) -> bool:
     """Whether there is something to open: an SQLite file, or a server, which is taken to be there."""
     url = _url(address)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def open_to_read(address: str) -> Database:
+    """Opens a database beside the collector that may be serving it: nothing is created, migrated, locked.
+
+    Raises DatabaseError where there is none, NewerDatabaseError for one of a newer foreshock.
+    """
+    url = _url(address)
+    is_file = url.get_backend_name() == "sqlite"
+    if is_file and not Path(url.database or "").is_file():
+        raise DatabaseError(f"there is no database {url.database}: give one with --db PATH or FORESHOCK_DB")
+    database = Database(_sqlite_reader(url) if is_file else _postgres_engine(url), None)
+    try:
+        with reading(database.engine) as connection:
+            known_revision(connection)
+    except SQLAlchemyError as error:
+        database.close()
+        raise _unusable(database, error) from error
+    except DatabaseError:
+        database.close()
+        raise
+    return database
+
+
+def _unusable(database: Database, error: SQLAlchemyError) -> DatabaseError:
+    return DatabaseError(
+        f"cannot use the database {database.shown}: {cause(error)}. Check that it can be read and written, "
+        "or give another with --db PATH or FORESHOCK_DB"
+    )
 
 
 def _url(address: str) -> sa.URL:
@@ -166,6 +193,23 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
+def _sqlite_reader(url: sa.URL) -> sa.Engine:
+    def connect() -> sqlite3.Connection:
+        return connect_to_read(Path(url.database or ""))
+
+    engine = sa.create_engine(url, creator=connect, execution_options={"only_reads": True})
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to a SQLite file that cannot change it, nor its journal mode."""
+    uri = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False
+    )
+
+
 def _postgres_engine(url: sa.URL) -> sa.Engine:
     return sa.create_engine(
         url,
@@ -174,6 +218,7 @@ def _postgres_engine(url: sa.URL) -> sa.Engine:
         pool_size=16,
         max_overflow=48,
         pool_pre_ping=True,
+        connect_args={"application_name": APPLICATION},
         execution_options={_TURNS: nullcontext()},
     )
 
@@ -220,21 +265,27 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
+def cause(error: Exception) -> str:
+    """What the database or the operating system said, in one line."""
+    said = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
+    return (str(said).strip() or type(said).__name__).splitlines()[0]
+
+
 def storage_error(error: SQLAlchemyError) -> StorageError:
     """The problem that a failed transaction becomes; nothing of the transaction is stored."""
     original = error.orig if isinstance(error, DBAPIError) else None
-    cause = str(original or error).strip().splitlines()[0]
+    said = cause(error)
     code = getattr(original, "sqlite_errorcode", None)
     state = getattr(original, "sqlstate", None)
     retry = {"Retry-After": "5"}
     if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or state == "53100":
         return FullStorageError(
-            f"nothing was stored ({cause}): free some space; probes keep what they have and send it again",
+            f"nothing was stored ({said}): free some space; probes keep what they have and send it again",
             headers=retry,
         )
     if (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY) or state == "25006":
         return ReadOnlyStorageError(
-            f"nothing was stored ({cause}): make the database writable; probes send again by themselves",
+            f"nothing was stored ({said}): make the database writable; probes send again by themselves",
             headers=retry,
         )
-    return StorageError(f"nothing was stored ({cause}): probes send again by themselves", headers=retry)
+    return StorageError(f"nothing was stored ({said}): probes send again by themselves", headers=retry)

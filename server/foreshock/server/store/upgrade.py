@@ -38,13 +38,31 @@ def upgrade(engine: sa.Engine) -> None:
             return
         if current is None:
             _refuse_foreign_tables(connection)
-        elif current not in {revision.revision for revision in script.walk_revisions()}:
-            raise NewerDatabaseError(
-                f"the database is at revision {current}, which this foreshock does not know: a newer one has "
-                "migrated it. Update foreshock, or give another database with --db PATH or FORESHOCK_DB"
-            )
+        else:
+            known_revision(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def newest_revision() -> str:
+    """The revision of this foreshock's own schema."""
+    return str(ScriptDirectory.from_config(migration_config()).get_current_head())
+
+
+def known_revision(connection: sa.Connection) -> str:
+    """The database's revision; raises NewerDatabaseError, and DatabaseError where it is not ours."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        raise DatabaseError(
+            "the database holds nothing of foreshock's: give another with --db PATH or FORESHOCK_DB"
+        )
+    script = ScriptDirectory.from_config(migration_config())
+    if current not in {revision.revision for revision in script.walk_revisions()}:
+        raise NewerDatabaseError(
+            f"the database is at revision {current}, which this foreshock does not know: a newer one has "
+            "migrated it. Update foreshock, or give another database with --db PATH or FORESHOCK_DB"
+        )
+    return current
 
 
 def _refuse_foreign_tables(connection: sa.Connection) -> None:

@@ -1,0 +1,1 @@
+"""Care of a whole database: backed up, verified, moved, vacuumed."""
