@@ -94,3 +94,15 @@ def test_a_schedule_change_that_arrives_late_counts_from_where_it_arrived(bench,
         changes, after = judgement.read_changes(connection, "run-1", 0, {})
     assert [(change.step, change.what) for change in changes] == [(10, "learning_rate 0.01")]
     assert after == {0: 3}
+
+
+def test_a_new_attempt_is_judged_by_what_it_declares(bench, http, writer, traces):
+    rows = list(traces.residual(num_steps=60).rows())
+    list(write(writer, rows, total_steps=100))
+    bench.turns(2)
+    again = type(writer)(http, attempt=1, session="session-2")
+    list(write(again, rows, total_steps=4000))
+    bench.turns(4)
+    # 5 % of 4000 steps are more than it has; of 100 steps it would be the least, 10
+    losses = np.float32([row["loss"] for row in rows])
+    assert bench.rows(runs)[0]["summary"]["final_loss"] == pytest.approx(losses.mean(dtype=float))
