@@ -74,7 +74,7 @@ class Collector:
         outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
         judge = Judge(database.engine, _judge_settings(settings, outbox), ring)
         figures = FigureCache()
-        compactor = Compactor(database.engine)
+        compactor = Compactor(database.engine, pause_seconds=settings.compact_interval_seconds)
         return cls(
             settings,
             database,

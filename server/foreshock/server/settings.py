@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=15.0, gt=0, description="How long a judge owns a run without renewing."
     )
+    compact_interval_seconds: float = Field(
+        default=2.0, gt=0, description="How often the compactor looks for batches that can become chunks."
+    )
     max_waiting_appends: int = Field(
         default=256,
         ge=1,

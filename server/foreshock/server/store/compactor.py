@@ -48,7 +48,6 @@ WINDOW_STEPS: Final = CELL_STEPS * WINDOW_CELLS
 MAX_WINDOW_VALUES: Final = 4 * 2**20
 # An ended or silent attempt is made chunks of to its end after this
 QUIET_SECONDS: Final = 60.0
-PAUSE_SECONDS: Final = 2.0
 # A compactor works for at most this share of the time, so that appends find the processor free
 DUTY: Final = 0.5
 
@@ -82,8 +81,11 @@ class Frames:
 class Compactor:
     """One thread that looks for streams with something to do, and does it a window at a time."""
 
-    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: sa.Engine, clock: Callable[[], float] = time.time, *, pause_seconds: float = 2.0
+    ) -> None:
         self._engine = engine
+        self._pause_seconds = pause_seconds
         self._clock = clock
         self._stop = threading.Event()
         # Where a stream's next window ends: before that there is nothing to do for it
@@ -101,11 +103,11 @@ class Compactor:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = PAUSE_SECONDS
+        pause = self._pause_seconds
         while not self._stop.wait(pause):
             try:
                 self.run_once()
-                pause = PAUSE_SECONDS
+                pause = self._pause_seconds
             except SQLAlchemyError as error:
                 pause = min(2 * pause, 60.0)
                 log.warning("compaction rests for %.0f s: %s", pause, str(error).splitlines()[0])

@@ -1,0 +1,64 @@
+"""`make faults`: kills, tears and starves real processes, and counts what that cost. It must be nothing."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from tests.benchmarks.__main__ import machine
+from tests.faults import killed_collector
+from tests.faults.outcome import Outcome
+
+FAULTS: Final = {one.__name__.rpartition(".")[2]: one for one in (killed_collector,)}
+RESULTS: Final = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
+
+
+def main() -> int:
+    """The exit status: 1 where anything was harmed."""
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("--only", action="append", choices=FAULTS, help="this fault, again for more of them")
+    parser.add_argument("--trials", type=int, help="so many of each, in the place of each fault's own number")
+    parser.add_argument("--json", action="store_true", help="the outcomes as JSON on stdout")
+    parser.add_argument("--save", action="store_true", help=f"write them to {RESULTS.name} as well")
+    said = parser.parse_args()
+    told = Console(stderr=True)
+    outcomes = []
+    for name in said.only or FAULTS:
+        fault = FAULTS[name]
+        num_trials = fault.NUM_TRIALS if said.trials is None else said.trials
+        folder = Path(tempfile.mkdtemp(prefix=f"foreshock-{name}-"))
+        with told.status(f"{fault.NAME}, {num_trials} times"):
+            outcomes.append(fault.strike(folder, num_trials))
+        if outcomes[-1].harm.is_none:
+            shutil.rmtree(folder)
+        else:
+            told.print(f"{fault.NAME}: what is left lies in {folder}")
+    as_json = json.dumps({"machine": machine(), "faults": [one.as_dict() for one in outcomes]}, indent=1)
+    if said.save:
+        RESULTS.write_text(as_json + "\n")
+    if said.json:
+        print(as_json)
+    else:
+        Console(width=None if sys.stdout.isatty() else 150).print(_table(outcomes))
+    return 0 if all(one.harm.is_none for one in outcomes) else 1
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    names = ("fault", "trials", "acknowledged", "lost", "doubled", "false", "checksums", "judgements", "")
+    table = Table(*names, title="Frames acknowledged, and what became of them")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    for one in outcomes:
+        harm = one.harm
+        counts = (harm.acknowledged, harm.lost, harm.doubled, harm.false, harm.checksums, harm.judgements)
+        table.add_row(one.fault, str(one.num_trials), *map(str, counts), f"{one.remark}; {one.seconds:.0f} s")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
