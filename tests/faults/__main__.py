@@ -5,16 +5,18 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.__main__ import machine
-from tests.faults import killed_collector
+from tests.faults import hostile_network, killed_collector, killed_compactor, killed_postgres, two_collectors
 from tests.faults.outcome import Outcome
 
-FAULTS: Final = {one.__name__.rpartition(".")[2]: one for one in (killed_collector,)}
+_ALL: Final = (killed_collector, two_collectors, killed_postgres, killed_compactor, hostile_network)
+FAULTS: Final = {one.__name__.rpartition(".")[2]: one for one in _ALL}
 RESULTS: Final = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
 
 
@@ -32,8 +34,10 @@ def main() -> int:
         fault = FAULTS[name]
         num_trials = fault.NUM_TRIALS if said.trials is None else said.trials
         folder = Path(tempfile.mkdtemp(prefix=f"foreshock-{name}-"))
+        begun = time.monotonic()
         with told.status(f"{fault.NAME}, {num_trials} times"):
-            outcomes.append(fault.strike(folder, num_trials))
+            harm, remark = fault.strike(folder, num_trials, fault.NUM_STEPS)
+        outcomes.append(Outcome(fault.NAME, num_trials, harm, time.monotonic() - begun, remark))
         if outcomes[-1].harm.is_none:
             shutil.rmtree(folder)
         else:

@@ -31,7 +31,6 @@ from foreshock.server.store.schema import (
     envelopes,
     outbox,
     records,
-    runs,
 )
 
 # Long after this a judge that has stopped will not go on

@@ -8,7 +8,7 @@ from typing import Final
 from tests.faults.check import check, check_frames, num_windows, open_engine
 from tests.faults.collector import Collector
 from tests.faults.load import Load, make_load
-from tests.faults.outcome import Harm, Outcome
+from tests.faults.outcome import Harm
 
 NAME: Final = "collector killed"
 NUM_TRIALS: Final = 50
@@ -19,14 +19,13 @@ NUM_STEPS: Final = 4800
 MAX_SECONDS: Final = 1.5
 
 
-def strike(folder: Path, num_trials: int) -> Outcome:
+def strike(folder: Path, num_trials: int, num_steps: int) -> tuple[Harm, str]:
     """Kills `num_trials` times."""
-    begun, chance = time.monotonic(), random.Random()
-    harm, num_again, windows = Harm(), 0, 0
+    chance, harm, num_again, windows = random.Random(), Harm(), 0, 0
     for first in range(0, num_trials, KILLS_PER_LOAD):
         num_kills = min(KILLS_PER_LOAD, num_trials - first)
         with Collector(folder, str(folder / f"killed-{first}.db")) as collector:
-            load = Load(collector.url, make_load(NUM_STEPS), seconds=num_kills * MAX_SECONDS)
+            load = Load(collector.url, make_load(num_steps), seconds=num_kills * MAX_SECONDS)
             load.start()
             for _ in range(num_kills):
                 time.sleep(chance.uniform(0.02, MAX_SECONDS))
@@ -39,5 +38,4 @@ def strike(folder: Path, num_trials: int) -> Outcome:
             num_again += load.num_tries_again
             with open_engine(collector.database) as engine:
                 windows += num_windows(engine)
-    remark = f"{num_again} requests sent again, {windows} windows in chunks"
-    return Outcome(NAME, num_trials, harm, time.monotonic() - begun, remark)
+    return harm, f"{num_again} requests sent again, {windows} windows in chunks"
