@@ -77,6 +77,25 @@ def test_a_flipped_bit_is_never_handed_on(tmp_path: Path) -> None:
     assert covers(read_all(Spool(tmp_path))) == [0]
 
 
+@pytest.mark.parametrize("torn", [0, 1, 2, 3])
+def test_what_is_torn_before_others_is_stood_in_for(tmp_path: Path, torn: int) -> None:
+    late = Layout(5, 1, "composite", ("a",))
+    spool = Spool(tmp_path, max_bytes=128 * 1024)
+    for record in (LAYOUT, *(batch(n, 5000) for n in range(1, 5)), late, batch(6, 5000)):
+        spool.append([record])
+    spool.close()
+    segments = sorted(tmp_path.glob("segment-*"))
+    assert len(segments) > 3
+    os.truncate(segments[torn], 30)
+    os.truncate(segments[-1], 30)
+    found = Spool(tmp_path)
+    records = read_all(found)
+    assert covers(records) == list(range(found.next_sequence))
+    assert {LAYOUT, late} >= {one for one in records if isinstance(one, Layout)} >= {LAYOUT}
+    lost = [one for one in records if isinstance(one, Tombstone)]
+    assert {one.reason for one in lost} == {"the spool was torn"}
+
+
 def test_a_full_spool_drops_the_oldest_batches_and_names_them(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_bytes=40_000)
     spool.append([LAYOUT])

@@ -22,6 +22,11 @@ from foreshock.wire import Batch, Layout, Record, Tombstone, decode_record, enco
 _HEADER: Final = struct.Struct("<IIqq")
 _SEGMENT_BYTES: Final = 2**20
 
+# Why a tombstone stands in the place of records
+_FULL: Final = "the spool was full"
+_SENT: Final = "sent before, to a collector that has lost it"
+_TORN: Final = "the spool was torn"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -104,10 +109,13 @@ class Spool:
             self._shrink()
 
     def read(self, sequence: int, max_bytes: int) -> list[Entry]:
-        """Entries from the one that holds `sequence` on, at least one if there is any, to `max_bytes`."""
+        """Entries from the one that holds `sequence` on, at least one if there is any, to `max_bytes`.
+
+        What a torn segment has lost before others is stood in for, so that they follow one another.
+        """
         with self._lock:
             entries: list[Entry] = []
-            total = 0
+            total, position = 0, sequence
             for segment in self._segments:
                 if segment.next_sequence <= sequence:
                     continue
@@ -117,8 +125,10 @@ class Spool:
                     total += len(entry.data)
                     if entries and total > max_bytes:
                         return entries
+                    entries += self.reissue(position, entry.sequence, _TORN)
                     entries.append(entry)
-            return entries
+                    position = entry.last_sequence + 1
+            return entries + self.reissue(position, self.next_sequence, _TORN)
 
     def acknowledge(self, next_sequence: int) -> None:
         """Forgets what lies below `next_sequence`: the collector has it on disk."""
@@ -132,8 +142,8 @@ class Spool:
                     self._close_file()
                 self._segments.pop(0).path.unlink(missing_ok=True)
 
-    def reissue(self, expected: int, before: int) -> list[Entry]:
-        """Stands in for records `expected` .. `before` - 1, which are acknowledged and gone.
+    def reissue(self, expected: int, before: int, reason: str = _SENT) -> list[Entry]:
+        """Stands in for records `expected` .. `before` - 1, which are gone: acknowledged, or torn.
 
         Layouts come back under their own numbers, tombstones fill the rest: what a collector needs
         that has lost its database.
@@ -142,10 +152,10 @@ class Spool:
         position = expected
         for layout in sorted(self._layouts.values(), key=lambda entry: entry.sequence):
             if expected <= layout.sequence < before:
-                entries.extend(_tombstone(position, layout.sequence - 1, 0))
+                entries.extend(_tombstone(position, layout.sequence - 1, 0, reason))
                 entries.append(layout)
                 position = layout.sequence + 1
-        entries.extend(_tombstone(position, before - 1, 0))
+        entries.extend(_tombstone(position, before - 1, 0, reason))
         return entries
 
     def move(self, folder: Path) -> None:
@@ -199,7 +209,7 @@ class Spool:
             record = decode_record(entry.data)
             if isinstance(record, Batch):
                 self.lost_frames += record.num_steps
-                kept.extend(_tombstone(entry.sequence, entry.last_sequence, record.num_steps))
+                kept.extend(_tombstone(entry.sequence, entry.last_sequence, record.num_steps, _FULL))
             else:
                 kept.append(entry)
         temporary = segment.path.with_suffix(".new")
@@ -209,10 +219,9 @@ class Spool:
         segment.num_bytes, segment.shrunk = len(data), True
 
 
-def _tombstone(first: int, last: int, num_frames: int) -> list[Entry]:
+def _tombstone(first: int, last: int, num_frames: int, reason: str) -> list[Entry]:
     if last < first:
         return []
-    reason = "the spool was full" if num_frames else "sent before, to a collector that has lost it"
     return [Entry(first, last, encode_record(Tombstone(first, last, num_frames, reason)))]
 
 
@@ -223,7 +232,7 @@ def _merge_tombstones(entries: list[Entry]) -> list[Entry]:
         before = decode_record(merged[-1].data) if merged else None
         if isinstance(record, Tombstone) and isinstance(before, Tombstone):
             frames = before.num_frames + record.num_frames
-            merged[-1:] = _tombstone(before.sequence, record.last_sequence, frames)
+            merged[-1:] = _tombstone(before.sequence, record.last_sequence, frames, before.reason)
         else:
             merged.append(entry)
     return merged
