@@ -12,10 +12,22 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.__main__ import machine
-from tests.faults import hostile_network, killed_collector, killed_compactor, killed_postgres, two_collectors
-from tests.faults.outcome import Outcome
+from tests.faults import (
+    clock_set_back,
+    full_disk,
+    hostile_network,
+    killed_collector,
+    killed_compactor,
+    killed_postgres,
+    torn_spool,
+    two_collectors,
+)
+from tests.faults.outcome import Harm, NotHereError, Outcome
 
-_ALL: Final = (killed_collector, two_collectors, killed_postgres, killed_compactor, hostile_network)
+_ALL: Final = (
+    killed_collector, two_collectors, killed_postgres, killed_compactor, hostile_network, full_disk,
+    torn_spool, clock_set_back,
+)  # fmt: skip
 FAULTS: Final = {one.__name__.rpartition(".")[2]: one for one in _ALL}
 RESULTS: Final = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
 
@@ -36,7 +48,10 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix=f"foreshock-{name}-"))
         begun = time.monotonic()
         with told.status(f"{fault.NAME}, {num_trials} times"):
-            harm, remark = fault.strike(folder, num_trials, fault.NUM_STEPS)
+            try:
+                harm, remark = fault.strike(folder, num_trials, fault.NUM_STEPS)
+            except NotHereError as error:
+                num_trials, harm, remark = 0, Harm(), f"not tried: {error}"
         outcomes.append(Outcome(fault.NAME, num_trials, harm, time.monotonic() - begun, remark))
         if outcomes[-1].harm.is_none:
             shutil.rmtree(folder)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import sqlalchemy as sa
 from tests.faults.collector import Collector
-from tests.faults.load import Load, Log, Stream, make_load
+from tests.faults.load import Load, Log, StepArray, Stream, make_load
 from tests.faults.outcome import Harm
 
 from foreshock.server.detection.case import Case
@@ -70,11 +70,19 @@ def check_frames(
         key = log.run_id, log.rank, log.attempt
         if key not in acknowledged:
             continue
-        due = log.frames_before(acknowledged[key])
-        found = _read_frames(url, log) if acknowledged[key] else {}
-        for number, stream in log.streams.items():
-            harm += _compare(stream, due[number], found.get(number, []))
-        harm += Harm(acknowledged=sum(due.values()) if is_whole else 0)
+        frames = log.frames_before(acknowledged[key])
+        due = {number: log.streams[number].steps[:count] for number, count in frames.items()}
+        if acknowledged[key]:
+            one = check_due(url, log, due)
+            harm += one if is_whole else replace(one, acknowledged=0)
+    return harm
+
+
+def check_due(url: str, log: Log, due: Mapping[int, StepArray]) -> Harm:
+    """The same of one log, of which the frames of certain steps must be there."""
+    found, harm = _read_frames(url, log), Harm(acknowledged=sum(map(len, due.values())))
+    for number, stream in log.streams.items():
+        harm += _compare(stream, due[number], found.get(number, []))
     return harm
 
 
@@ -98,12 +106,12 @@ def _read_frames(url: str, log: Log) -> dict[int, list[dict[str, Any]]]:
         query["cursor"] = page["next"]
 
 
-def _compare(sent: Stream, num_due: int, blocks: Sequence[dict[str, Any]]) -> Harm:
+def _compare(sent: Stream, due: StepArray, blocks: Sequence[dict[str, Any]]) -> Harm:
     steps = np.concatenate([np.zeros(0, np.int64), *(np.frombuffer(one["steps"], "<i8") for one in blocks)])
     once, places = np.unique(steps, return_index=True)
     known = np.isin(once, sent.steps)
     harm = Harm(
-        lost=int((~np.isin(sent.steps[:num_due], once)).sum()),
+        lost=int((~np.isin(due, once)).sum()),
         doubled=len(steps) - len(once),
         false=int((~known).sum()),
     )

@@ -25,6 +25,8 @@ from foreshock.wire import (
     Event,
     Layout,
     Record,
+    decode_body,
+    decode_record,
     encode_body,
     encode_record,
     make_batch,
@@ -59,8 +61,12 @@ class Parcel:
     next_sequence: int
     frames: dict[int, int]
 
+    def records(self) -> list[Record]:
+        """What is in it."""
+        return [decode_record(data) for data in decode_body(self.data).records]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Log:
     """All that one rank sends in one attempt of one run."""
 
@@ -212,7 +218,7 @@ class Writer(threading.Thread):
         # By (run, rank, attempt): the number after the last record that was acknowledged
         self.acknowledged: dict[tuple[str, int, int], int] = {}
         self.num_tries_again = 0
-        # Answers 507: the disk was full
+        # Answers 507 that say when to come again: the disk was full
         self.num_full = 0
         # Records that were acknowledged and then asked for once more
         self.num_forgotten = 0
@@ -258,7 +264,8 @@ class Writer(threading.Thread):
             return told
         if told is not None and told.status_code not in (429, 502, 503, 507):
             raise AssertionError(f"{path} was answered with {told.status_code}: {told.text}")
-        self.num_full += told is not None and told.status_code == 507
+        if told is not None and told.status_code == 507:
+            self.num_full += "retry-after" in told.headers
         self.num_tries_again += 1
         time.sleep(0.05)
         return None
@@ -304,6 +311,11 @@ class Load:
     def num_tries_again(self) -> int:
         """Requests that met with no answer, or were told to come again."""
         return sum(writer.num_tries_again for writer in self.writers)
+
+    @property
+    def num_full(self) -> int:
+        """Answers that the disk is full, and when to come again."""
+        return sum(writer.num_full for writer in self.writers)
 
     @property
     def num_forgotten(self) -> int:

@@ -4,6 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 
+class NotHereError(Exception):
+    """Raised when a fault cannot be brought about on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Harm:
     """Counts of what must never happen, beside the frames that were acknowledged.
