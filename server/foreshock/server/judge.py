@@ -76,13 +76,16 @@ class Judge:
         settings: JudgeSettings,
         ring: Ring,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` dates what is stored; `ticks`, which no one can set back, times what is waited for."""
         self._engine = engine
         self._settings = settings
         self._ring = ring
         self._clock = clock
+        self._ticks = ticks
         self._owner = uuid.uuid4().hex
-        self._started_at = clock()
+        self._started_at = ticks()
         self._held: dict[str, Held] = {}
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
@@ -129,12 +132,12 @@ class Judge:
             log.exception("judging %s failed; it is tried again in %.0f seconds", name, pause)
             self._held.pop(name, None)
             self._pauses[name] = pause
-            self._due[name] = self._clock() + pause
+            self._due[name] = self._ticks() + pause
         else:
             self._pauses.pop(name, None)
 
     def _waiting(self) -> list[RunPlace]:
-        now = self._clock()
+        now = self._ticks()
         with reading(self._engine) as connection:
             places = judgement.waiting_runs(connection)
             unclosed = None if self._projects is None else list(self._held)
@@ -145,15 +148,14 @@ class Judge:
         return [place for place in named.values() if self._due.get(place.run_id, 0.0) <= now]
 
     def _judge_run(self, place: RunPlace) -> None:
-        now = self._clock()
-        self._due[place.run_id] = now + self._settings.interval_seconds
-        held = self._hold(place, now)
+        self._due[place.run_id] = self._ticks() + self._settings.interval_seconds
+        held = self._hold(place, self._clock())
         if held is None:
             return
         before = (held.case, held.case.position, held.case.is_closed)
-        transitions = self._advance(held, place, now)
+        transitions = self._advance(held, place, self._ticks())
         if before != (held.case, held.case.position, held.case.is_closed) or transitions:
-            self._commit(place, held, transitions, now)
+            self._commit(place, held, transitions, self._clock())
         if held.case.is_closed:
             self._held.pop(place.run_id, None)
             self._note_project(place.project)
@@ -233,7 +235,7 @@ class Judge:
 
     def _watch_heartbeats(self) -> None:
         now, settings = self._clock(), self._settings
-        if now - self._started_at >= settings.heartbeat_grace_seconds:
+        if self._ticks() - self._started_at >= settings.heartbeat_grace_seconds:
             lost = lose_silent_runs(self._engine, now, settings.heartbeat_grace_seconds, settings.notifiers)
             for one in lost:
                 self._ring("run", {"run_id": one.run_id, "state": "lost"})

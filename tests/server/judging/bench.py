@@ -35,7 +35,7 @@ class Bench:
         """A new judge, as after a crash, once the old one's leases have run out."""
         self.clock.now += SETTINGS.lease_seconds + 1
         self.judge = Judge(
-            self.engine, settings, lambda name, data: self.rung.append((name, data)), self.clock
+            self.engine, settings, lambda name, data: self.rung.append((name, data)), self.clock, self.clock
         )
         return self.judge
 

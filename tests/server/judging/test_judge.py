@@ -88,6 +88,23 @@ def test_a_living_lease_of_another_is_respected_where_there_can_be_another(bench
             judgement.fence(connection, "x", "one", 1, 102.0, 15)
 
 
+def test_a_lease_from_before_the_clock_was_set_back_is_taken_over(bench, writer, dying):
+    list(write(writer, dying, **HC))
+    with bench.engine.begin() as connection:
+        assert judgement.take_lease(connection, "x", "one", 100_000.0, 15) == 1
+        assert judgement.take_lease(connection, "x", "two", 100_000.0 - 3600, 15) == 2
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_waiting(bench, writer, dying):
+    sending = write(writer, dying, [100], **HC)
+    next(sending)
+    bench.turns(1)
+    bench.judge._clock = lambda: bench.clock.now - 86_400
+    list(sending)
+    bench.turns(2)
+    assert bench.rows(detector_states)[0]["judged_step"] == 139
+
+
 def test_a_judge_that_stops_gives_its_leases_back(bench, writer, traces):
     list(write(writer, list(traces.residual(num_steps=30).rows())))
     bench.turns(1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -13,6 +13,9 @@ from foreshock.server.detection.watermark import RankPlace
 from foreshock.server.store.engine import writing
 from foreshock.server.store.schema import alerts, cursors, detector_states, leases, records, runs
 from foreshock.wire import Event, decode_record
+
+# Other collectors may have longer leases, or clocks that go before ours by some
+LONGEST_LEASES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ def take_lease(
     """The epoch under which `owner` may write, None while another's lease lives.
 
     A SQLite file has one collector, which its lock enforces, so there a lease of another owner is
-    that of a dead process and is taken over at once.
+    that of a dead process and is taken over at once. So is one that ends later than any lease can: the
+    clock was set back since.
     """
     alone = connection.dialect.name == "sqlite"
     row = connection.execute(sa.select(leases).where(leases.c.run_id == key)).one_or_none()
@@ -143,7 +147,7 @@ def take_lease(
         return 1
     if row.owner == owner:
         return int(row.epoch)
-    if row.expires_at >= now and not alone:
+    if now <= row.expires_at <= now + LONGEST_LEASES * lease_seconds and not alone:
         return None
     taken = connection.execute(
         sa.update(leases)
