@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-kernels fuzz lint bench picture services clean
+.PHONY: help setup demo test test-kernels fuzz faults lint bench picture services clean
 
 help:
 	@echo "make demo      train HC and mHC on real text under the observatory, then serve the live page"
 	@echo "make test      run the tests"
 	@echo "make test-kernels  run the kernels' full grid under Triton's interpreter, and compile all their forms"
 	@echo "make fuzz      fire 100,000 requests that nobody means well by at a real collector"
+	@echo "make faults    kill, tear and starve real processes some 15 minutes long, and count what was lost: nothing"
 	@echo "make lint      ruff, mypy --strict, import-linter"
 	@echo "make bench     measure the figures in tests/benchmarks (installs the rivals beside us)"
 	@echo "make picture   photograph a page: make picture URL=http://127.0.0.1:8787/runs/... OUT=page.png"
@@ -37,6 +38,9 @@ test-kernels: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+faults: $(READY)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

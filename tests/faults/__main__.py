@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import httpx
 from rich.console import Console
 from rich.table import Table
 from tests.benchmarks.__main__ import machine
@@ -46,14 +47,9 @@ def main() -> int:
         fault = FAULTS[name]
         num_trials = fault.NUM_TRIALS if said.trials is None else said.trials
         folder = Path(tempfile.mkdtemp(prefix=f"foreshock-{name}-"))
-        begun = time.monotonic()
         with told.status(f"{fault.NAME}, {num_trials} times"):
-            try:
-                harm, remark = fault.strike(folder, num_trials, fault.NUM_STEPS)
-            except NotHereError as error:
-                num_trials, harm, remark = 0, Harm(), f"not tried: {error}"
-        outcomes.append(Outcome(fault.NAME, num_trials, harm, time.monotonic() - begun, remark))
-        if outcomes[-1].harm.is_none:
+            outcomes.append(strike(fault, folder, num_trials, fault.NUM_STEPS))
+        if outcomes[-1].is_good:
             shutil.rmtree(folder)
         else:
             told.print(f"{fault.NAME}: what is left lies in {folder}")
@@ -64,7 +60,20 @@ def main() -> int:
         print(as_json)
     else:
         Console(width=None if sys.stdout.isatty() else 150).print(_table(outcomes))
-    return 0 if all(one.harm.is_none for one in outcomes) else 1
+    return 0 if all(one.is_good for one in outcomes) else 1
+
+
+def strike(fault: Any, folder: Path, num_trials: int, num_steps: int) -> Outcome:
+    """Lets one fault strike, and says what came of it."""
+    begun, failure = time.monotonic(), None
+    try:
+        harm, remark = fault.strike(folder, num_trials, num_steps)
+    except NotHereError as error:
+        num_trials, harm, remark = 0, Harm(), f"not tried: {error}"
+    except (AssertionError, httpx.HTTPError) as error:
+        harm, failure = Harm(), str(error)
+        remark = f"failed: {failure}"
+    return Outcome(fault.NAME, num_trials, harm, time.monotonic() - begun, remark, failure)
 
 
 def _table(outcomes: list[Outcome]) -> Table:

@@ -21,7 +21,8 @@ from tests.faults.outcome import Harm, NotHereError
 NAME: Final = "disk full"
 NUM_TRIALS: Final = 10
 NUM_STEPS: Final = 4800
-DISK_BYTES: Final = 32 * 2**20
+# More than the write-ahead log grows to before it is folded into the file: 1,000 pages of 32 KiB
+DISK_BYTES: Final = 96 * 2**20
 # For how long there is no space, and then space, at most
 MAX_SECONDS: Final = 1.5
 

@@ -37,13 +37,22 @@ class Harm:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A fault, how often it struck, what that harmed, and what else shows that it did strike."""
+    """A fault, how often it struck, what that harmed, and what else shows that it did strike.
+
+    `failure`: why it could not be seen to its end; then the counts are of nothing.
+    """
 
     fault: str
     num_trials: int
     harm: Harm
     seconds: float
     remark: str = ""
+    failure: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it was seen to its end, and nothing was harmed."""
+        return self.harm.is_none and self.failure is None
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
