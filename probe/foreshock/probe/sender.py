@@ -49,6 +49,10 @@ class RefusedError(DeliveryError):
     """Raised when the collector understood and will not: the same try will fail again."""
 
 
+class GoneError(DeliveryError):
+    """Raised within the sender when the run was deleted at the collector: nothing of it is taken any more."""
+
+
 @dataclass(slots=True)
 class Consignment:
     """One attempt's spool and what the collector knows of it."""
@@ -131,6 +135,7 @@ class Sender:
         self._ending = threading.Event()
         self._stop_at: float | None = None
         self.refusal: str | None = None
+        self._is_gone = False
         self._last_alert = 0
         self._last_contact = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
@@ -158,12 +163,12 @@ class Sender:
         self._wake.set()
 
     def stop(self, timeout: float) -> bool:
-        """Gives the rest `timeout` seconds to arrive; returns whether all of it did."""
+        """Gives the rest `timeout` seconds to arrive; returns whether nothing is left that could."""
         self._stop_at = time.monotonic() + timeout
         self._ending.set()
         self._wake.set()
         self._thread.join(timeout + 1.0)
-        return self.is_drained
+        return self.is_drained or self._is_gone
 
     def deliver_all(self, consignment: Consignment) -> None:
         """Delivers one spool in the calling thread; raises DeliveryError where a running probe would wait."""
@@ -182,6 +187,10 @@ class Sender:
                 pause, waker = self._deliver(), self._wake
                 self._pause = _FIRST_PAUSE_SECONDS
                 self.refusal = None
+            except GoneError as error:
+                self._is_gone = True
+                self._faults.tell("run deleted", f"{error}: nothing more of this run is sent")
+                pause = 0.0
             except Exception as error:
                 self._faults.count("delivery", error)
                 self.refusal = str(error) if isinstance(error, RefusedError) else None
@@ -195,6 +204,8 @@ class Sender:
             self._collector.close()
 
     def _is_over(self) -> bool:
+        if self._is_gone:
+            return True
         if self._stop_at is None:
             return False
         # What was refused will not be taken within the few seconds that are left
@@ -309,7 +320,9 @@ class Sender:
             current.spool.acknowledge(answer.next_sequence)
 
 
-def _refusal(problem: Problem) -> RefusedError:
+def _refusal(problem: Problem) -> DeliveryError:
+    if problem.type.endswith("/run-deleted"):
+        return GoneError(problem.detail)
     return RefusedError(
         f"the collector refuses: {problem.title} ({problem.status}) {problem.detail}", _REFUSED_PAUSE_SECONDS
     )

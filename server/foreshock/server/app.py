@@ -15,6 +15,7 @@ from foreshock.server.api import (
     figures,
     frames,
     health,
+    keeping,
     pages,
     problems,
     runs,
@@ -41,6 +42,7 @@ _ROUTERS = (
     figures.router,
     events.router,
     tokens.router,
+    keeping.router,
 )
 _DESCRIPTION = """Stores and judges training-stability signals.
 

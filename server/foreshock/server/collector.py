@@ -16,6 +16,7 @@ from foreshock.server.callers import Callers
 from foreshock.server.errors import StartError
 from foreshock.server.figure_cache import FigureCache
 from foreshock.server.judge import Judge, JudgeSettings
+from foreshock.server.keeper import Keeper
 from foreshock.server.live import LiveRuns
 from foreshock.server.metrics import Instruments
 from foreshock.server.relay import Relay
@@ -52,6 +53,7 @@ class Collector:
     outbox: Outbox
     judge: Judge
     compactor: Compactor
+    keeper: Keeper
 
     @classmethod
     def open(cls, settings: Settings, database: Database | None = None) -> Self:
@@ -91,6 +93,7 @@ class Collector:
             outbox,
             judge,
             compactor,
+            Keeper(database.engine, bell.ring),
         )
 
     @property
@@ -115,6 +118,7 @@ class Collector:
         self.outbox.start()
         self.judge.start()
         self.compactor.start()
+        self.keeper.start()
 
     def close(self) -> None:
         """Commits what waits and closes the database."""
@@ -122,6 +126,7 @@ class Collector:
         self.log.stop()
         self.judge.stop()
         self.compactor.stop()
+        self.keeper.stop()
         self.outbox.stop()
         if self.relay is not None:
             self.relay.stop()

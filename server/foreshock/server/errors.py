@@ -34,6 +34,12 @@ class UnknownRunError(ServerError):
     code, status, title = "unknown-run", 404, "No such run"
 
 
+class RunDeletedError(ServerError):
+    """Raised when a probe writes to a run that was deleted: nothing more of it is taken."""
+
+    code, status, title = "run-deleted", 410, "The run was deleted"
+
+
 class UnknownAttemptError(ServerError):
     """Raised when a run has no attempt of that number."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from foreshock.server.errors import ServerError
 from foreshock.server.store.engine import reading
 from foreshock.server.store.read import StoredRun
-from foreshock.server.store.schema import alerts, runs
+from foreshock.server.store.schema import IS_KEPT, alerts, runs
 from foreshock.server.store.windows import Windows
 
 LABELS: Final = ("run_id", "run", "project")
@@ -83,7 +83,7 @@ class LiveRuns(PulledCollector):
         yield self._alert_family(rows)
 
     def _live_rows(self) -> tuple[Sequence[sa.RowMapping], int]:
-        is_live = runs.c.state.in_(LIVE_STATES)
+        is_live = runs.c.state.in_(LIVE_STATES) & IS_KEPT
         newest = sa.select(runs).where(is_live).order_by(runs.c.started_at.desc(), runs.c.run_id)
         with reading(self._engine) as connection:
             count = connection.execute(sa.select(sa.func.count()).select_from(runs).where(is_live))

@@ -48,3 +48,13 @@ def test_a_file_that_cannot_shrink_is_written_anew_once(filled: str) -> None:
     with sqlite3.connect(filled) as connection:
         assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
     connection.close()
+
+
+def test_nothing_that_is_free_is_kept(filled: str) -> None:
+    with sqlite3.connect(filled) as connection:
+        connection.execute("DELETE FROM chunks")
+    connection.close()
+    vacuum(filled)
+    with sqlite3.connect(filled) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
+    connection.close()

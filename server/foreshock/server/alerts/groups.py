@@ -16,7 +16,7 @@ from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.verdict import STRESS_TAG, RestartVerdict, RunFacts, judge_groups
 from foreshock.server.store.alerts import open_alerts, write_transitions
 from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import runs
+from foreshock.server.store.schema import IS_KEPT, runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState
 
@@ -33,7 +33,7 @@ ADVICE: Final = (
 def projects_with_ended_runs(connection: sa.Connection) -> set[str]:
     """Projects in which there is something to compare."""
     ended = runs.c.state.in_(("finished", "crashed", "lost"))
-    return set(connection.execute(sa.select(runs.c.project).where(ended).distinct()).scalars())
+    return set(connection.execute(sa.select(runs.c.project).where(ended, IS_KEPT).distinct()).scalars())
 
 
 def reach_verdict(
@@ -44,7 +44,8 @@ def reach_verdict(
     baseline: str | None = None,
 ) -> RestartVerdict:
     """The verdict over a project's runs, grouped by a key of their configuration, `group` or `tag`."""
-    query = sa.select(runs).where(runs.c.project == project).order_by(runs.c.started_at, runs.c.run_id)
+    of_project = sa.select(runs).where(runs.c.project == project, IS_KEPT)
+    query = of_project.order_by(runs.c.started_at, runs.c.run_id)
     with reading(engine) as connection:
         rows = connection.execute(query).mappings().all()
     facts = [one for row in rows for one in _facts(row, group_by)]

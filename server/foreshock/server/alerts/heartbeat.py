@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from foreshock.server.alerts.life import Transition
 from foreshock.server.store.alerts import write_transitions
 from foreshock.server.store.engine import writing
-from foreshock.server.store.schema import alerts, runs
+from foreshock.server.store.schema import IS_KEPT, alerts, runs
 from foreshock.wire import Alert
 
 RULE: Final = "heartbeat_lost"
@@ -43,7 +43,7 @@ def lose_silent_runs(
 ) -> list[Alert]:
     """Turns running runs without a heartbeat for the grace to `lost`, each with its alert."""
     columns = (runs.c.run_id, runs.c.project, runs.c.attempt, runs.c.last_step, runs.c.heartbeat_at)
-    is_silent = (runs.c.state == "running", runs.c.heartbeat_at < now - grace_seconds)
+    is_silent = (IS_KEPT, runs.c.state == "running", runs.c.heartbeat_at < now - grace_seconds)
     query = sa.select(*columns).where(*is_silent).order_by(runs.c.run_id)
     with engine.connect() as connection:
         silent = [Silent(*row) for row in connection.execution_options(only_reads=True).execute(query)]
@@ -69,7 +69,7 @@ def find_returned_runs(engine: sa.Engine, now: float, notifiers: Sequence[str]) 
             runs.c.state,
         )
         .join(alerts, alerts.c.run_id == runs.c.run_id)
-        .where(alerts.c.rule == RULE, alerts.c.state == "firing", runs.c.state != "lost")
+        .where(IS_KEPT, alerts.c.rule == RULE, alerts.c.state == "firing", runs.c.state != "lost")
         .order_by(runs.c.run_id)
     )
     with engine.connect() as connection:
@@ -78,8 +78,9 @@ def find_returned_runs(engine: sa.Engine, now: float, notifiers: Sequence[str]) 
     for row in returned:
         silent = Silent(*row[:5])
         with writing(engine) as connection:
-            lock = sa.select(runs.c.run_id).where(runs.c.run_id == row.run_id).with_for_update()
-            connection.execute(lock)
+            lock = sa.select(runs.c.run_id).where(IS_KEPT, runs.c.run_id == row.run_id).with_for_update()
+            if connection.execute(lock).one_or_none() is None:
+                continue
             back = _returned(silent, row.opened_step, row.state, now)
             told += _tell(connection, silent, back, notifiers)
     return told

@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from foreshock.server.alerts.life import Transition, alert_key
 from foreshock.server.errors import UnknownAlertError
 from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import alert_transitions, alerts, outbox
+from foreshock.server.store.schema import alert_transitions, alerts, outbox, runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState, Severity
 
+# An alert of a group of runs, or of a run that was not deleted
+_IS_SHOWN: Final = ~sa.exists().where(runs.c.run_id == alerts.c.run_id, runs.c.deleted_at.is_not(None))
 MAX_AUTHOR: Final = 200
 MAX_NOTE: Final = 2000
 
@@ -45,7 +47,7 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
         alerts.c.rule: query.rule,
         alerts.c.severity: query.severity,
     }
-    where = [column == value for column, value in wanted.items() if value is not None]
+    where = [_IS_SHOWN, *(column == value for column, value in wanted.items() if value is not None)]
     page = (
         sa.select(alerts)
         .where(*where)
@@ -87,7 +89,7 @@ def acknowledge(
 
 def _find(connection: sa.Connection, run_id: str, alert_id: int, project: str | None) -> dict[str, Any]:
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
-    row = connection.execute(sa.select(alerts).where(*of_alert)).mappings().one_or_none()
+    row = connection.execute(sa.select(alerts).where(_IS_SHOWN, *of_alert)).mappings().one_or_none()
     if row is None or project not in (None, row["project"]):
         raise UnknownAlertError(
             f"there is no alert {alert_id} of {run_id[:64]!r}: GET /api/v1/alerts lists all"

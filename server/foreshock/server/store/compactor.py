@@ -31,7 +31,9 @@ from foreshock.server.store.chunks import (
 )
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.layouts import unpack_names
+from foreshock.server.store.runs import hold
 from foreshock.server.store.schema import (
+    IS_KEPT,
     chunks,
     compactions,
     detector_states,
@@ -170,6 +172,8 @@ def _write_window(
     connection: sa.Connection, source: Source, upto: int, packed: Sequence[Chunk], num_points: int
 ) -> None:
     address = {name: getattr(source, name) for name in ("run_id", "rank", "attempt", "layout_id")}
+    if not hold(connection, source.run_id):
+        raise _OvertakenError
     if upto < 0:
         _begin_stream(connection, address)
     reached, width = packed[-1].last_step, packed[0].cell_width
@@ -180,8 +184,7 @@ def _write_window(
         "num_bytes": compactions.c.num_bytes + sum(chunk.num_bytes for chunk in packed),
     }
     here = [compactions.c[name] == value for name, value in address.items()]
-    is_kept = sa.exists().where(runs.c.run_id == source.run_id, runs.c.deleted_at.is_(None))
-    where = (*here, compactions.c.upto_step == upto, is_kept)
+    where = (*here, compactions.c.upto_step == upto)
     if connection.execute(sa.update(compactions).where(*where).values(moved)).rowcount != 1:
         raise _OvertakenError
     connection.execute(sa.insert(chunks), [{**address, **chunk.row()} for chunk in packed])
@@ -243,7 +246,7 @@ def _tasks(connection: sa.Connection, now: float) -> Iterator[Task]:
             .outerjoin(compactions, _SAME_STREAM)
         )
         .where(
-            runs.c.deleted_at.is_(None),
+            IS_KEPT,
             layouts.c.last_step > upto,
             judged > upto,
             is_over | (layouts.c.last_step - upto >= WINDOW_STEPS),

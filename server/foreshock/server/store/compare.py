@@ -20,7 +20,7 @@ from foreshock.server.store.curves import Curve, Reals
 from foreshock.server.store.engine import reading
 from foreshock.server.store.peaks import final_loss, log_peak_gain
 from foreshock.server.store.read import StoredRun, common_width
-from foreshock.server.store.schema import runs
+from foreshock.server.store.schema import IS_KEPT, runs
 from foreshock.server.store.search import config_value, shown_value
 from foreshock.server.store.windows import Windows
 from foreshock.wire import parse_column
@@ -96,7 +96,7 @@ def compare(engine: sa.Engine, windows: Windows, query: CompareQuery) -> Compari
 
 
 def _newest_runs(engine: sa.Engine, project: str | None) -> tuple[Sequence[sa.RowMapping], int]:
-    of_project = [] if project is None else [runs.c.project == project]
+    of_project = [IS_KEPT] if project is None else [IS_KEPT, runs.c.project == project]
     with reading(engine) as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*of_project))
         newest = sa.select(runs).where(*of_project).order_by(runs.c.started_at.desc(), runs.c.run_id)

@@ -16,6 +16,7 @@ from foreshock.server.errors import AttemptTakenError, UnknownRunError
 from foreshock.server.store.cursors import Cursor, StreamState
 from foreshock.server.store.entries import Entry, Submission
 from foreshock.server.store.layouts import pack_names, unpack_names
+from foreshock.server.store.runs import deleted
 from foreshock.server.store.schema import alert_transitions, cursors, layouts, records, runs
 
 Key = tuple[str, int, int]
@@ -62,6 +63,7 @@ class RunPlace:
     state: str
     last_step: int
     project: str
+    deleted_at: float | None
     # Number of its newest alert transition, 0 before any
     last_alert: int
 
@@ -86,8 +88,15 @@ class Desk:
         """Reads, and on PostgreSQL locks, what these submissions name."""
         keys = sorted({submission.key for submission in submissions})
         of_runs = (
-            sa.select(runs.c.run_id, runs.c.attempt, runs.c.state, runs.c.last_step, runs.c.project)
-            .where(runs.c.run_id.in_(sorted({key[0] for key in keys})), runs.c.deleted_at.is_(None))
+            sa.select(
+                runs.c.run_id,
+                runs.c.attempt,
+                runs.c.state,
+                runs.c.last_step,
+                runs.c.project,
+                runs.c.deleted_at,
+            )
+            .where(runs.c.run_id.in_(sorted({key[0] for key in keys})))
             .order_by(runs.c.run_id)
             .with_for_update()
         )
@@ -134,6 +143,8 @@ class Desk:
         run = self._runs.get(submission.run_id)
         if run is not None and submission.project not in (None, run.project):
             run = None
+        if run is not None and run.deleted_at is not None:
+            raise deleted(submission.run_id)
         cursor = self._cursors.get(submission.key)
         if run is None or cursor is None:
             part = "" if run is None else f", rank {submission.rank}, attempt {submission.attempt}"

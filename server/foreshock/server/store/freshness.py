@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from foreshock.server.store.engine import reading
-from foreshock.server.store.schema import alert_transitions, alerts, cursors, runs
+from foreshock.server.store.schema import IS_KEPT, alert_transitions, alerts, cursors, runs
 
 
 def run_mark(engine: sa.Engine, run_id: str) -> str:
@@ -22,6 +22,7 @@ def run_mark(engine: sa.Engine, run_id: str) -> str:
 def project_mark(engine: sa.Engine, project: str | None) -> str:
     """Changes with every stored record and every alert of the project's runs."""
     runs_there = sa.select(sa.func.count(), sa.func.sum(runs.c.attempt), sa.func.max(runs.c.heartbeat_at))
+    runs_there = runs_there.where(IS_KEPT)
     told = sa.select(sa.func.count(), sa.func.max(alerts.c.updated_at))
     if project is not None:
         runs_there = runs_there.where(runs.c.project == project)

@@ -11,7 +11,8 @@ from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.watermark import RankPlace
 from foreshock.server.store.engine import writing
-from foreshock.server.store.schema import alerts, cursors, detector_states, leases, records, runs
+from foreshock.server.store.runs import hold
+from foreshock.server.store.schema import IS_KEPT, alerts, cursors, detector_states, leases, records, runs
 from foreshock.wire import Event, decode_record
 
 # Other collectors may have longer leases, or clocks that go before ours by some
@@ -43,7 +44,7 @@ def waiting_runs(connection: sa.Connection) -> list[RunPlace]:
     query = (
         sa.select(runs.c.run_id, runs.c.project, runs.c.attempt, runs.c.state)
         .select_from(runs.outerjoin(state, state.c.run_id == runs.c.run_id))
-        .where(runs.c.state.in_(("running", "lost")) | behind)
+        .where(IS_KEPT, runs.c.state.in_(("running", "lost")) | behind)
         .order_by(runs.c.run_id)
     )
     return [RunPlace(*row) for row in connection.execute(query)]
@@ -57,7 +58,7 @@ def ended_runs(connection: sa.Connection, run_ids: Sequence[str] | None) -> list
     else:
         chosen = runs.c.run_id.in_(run_ids)
     query = sa.select(runs.c.run_id, runs.c.project, runs.c.attempt, runs.c.state)
-    ended = runs.c.state.in_(("finished", "crashed"))
+    ended = runs.c.state.in_(("finished", "crashed")) & IS_KEPT
     return [RunPlace(*row) for row in connection.execute(query.where(ended, chosen).order_by(runs.c.run_id))]
 
 
@@ -133,8 +134,15 @@ def take_lease(
 
     A SQLite file has one collector, which its lock enforces, so there a lease of another owner is
     that of a dead process and is taken over at once. So is one that ends later than any lease can: the
-    clock was set back since.
+    clock was set back since. Raises LeaseLostError where the run was deleted.
     """
+    epoch = _take(connection, key, owner, now, lease_seconds)
+    if epoch is not None and not hold(connection, key):
+        raise LeaseLostError(key)
+    return epoch
+
+
+def _take(connection: sa.Connection, key: str, owner: str, now: float, lease_seconds: float) -> int | None:
     alone = connection.dialect.name == "sqlite"
     row = connection.execute(sa.select(leases).where(leases.c.run_id == key)).one_or_none()
     if row is None:

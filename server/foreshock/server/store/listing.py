@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from foreshock.server.nonfinite import encode_json
 from foreshock.server.store.engine import reading
 from foreshock.server.store.read import StoredRun
-from foreshock.server.store.schema import PASSED_BY, alerts, cursors, runs
+from foreshock.server.store.schema import IS_KEPT, PASSED_BY, alerts, cursors, runs
 from foreshock.server.store.search import config_value, matches
 
 MAX_WORDS: Final = 16
@@ -69,7 +69,7 @@ def describe_run(run: StoredRun) -> dict[str, Any]:
 
 
 def _conditions(query: RunQuery, words: Sequence[str]) -> list[sa.ColumnElement[bool]]:
-    where: list[sa.ColumnElement[bool]] = []
+    where: list[sa.ColumnElement[bool]] = [IS_KEPT]
     if query.project is not None:
         where.append(runs.c.project == query.project)
     if query.state is not None:
@@ -132,7 +132,7 @@ def _alert_news(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, 
 
 
 def _summary(row: sa.RowMapping, news: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    summary = _without(row, "group_name", "constraint_name")
+    summary = _without(row, "group_name", "constraint_name", "deleted_at", "token_id")
     return {
         **summary,
         "group": row["group_name"],

@@ -8,9 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from foreshock.server.caller import ROOT, Caller
-from foreshock.server.errors import AttemptTakenError, RunTakenError, TooManyRunsError, UnknownRunError
+from foreshock.server.errors import (
+    AttemptTakenError,
+    RunDeletedError,
+    RunTakenError,
+    TooManyRunsError,
+    UnknownRunError,
+)
 from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import alerts, cursors, runs
+from foreshock.server.store.schema import IS_KEPT, alerts, cursors, runs
 from foreshock.wire import RunDeclaration, RunHandle
 
 
@@ -27,17 +33,21 @@ def declare(engine: sa.Engine, declaration: RunDeclaration, caller: Caller = ROO
 
     Rank 0 describes the run; other ranks only claim their place. Raises AttemptTakenError where
     another session holds the claim, RunTakenError where the id belongs to a project that the caller does
-    not see, TooManyRunsError where the caller has declared as many runs as it may.
+    not see, TooManyRunsError where the caller has declared as many runs as it may,
+    RunDeletedError where the run was deleted.
     """
     now = time.time()
     with writing(engine) as connection:
         run = _find(connection, declaration.run_id)
+        if run is not None:
+            _check_project(run, caller)
+            if run.deleted_at is not None:
+                raise deleted(declaration.run_id)
         is_news = run is None or declaration.attempt > run.attempt
         if run is None:
             _check_room(connection, caller)
             _create(connection, declaration, now, caller.token_id)
         else:
-            _check_project(run, caller)
             _describe(connection, run, declaration, now)
         next_sequence = _claim(connection, declaration, now)
     handle = RunHandle(
@@ -155,7 +165,8 @@ def _new_cursor(declaration: RunDeclaration, now: float) -> dict[str, Any]:
 def get_run(engine: sa.Engine, run_id: str) -> sa.RowMapping:
     """The run's row; raises UnknownRunError."""
     with reading(engine) as connection:
-        row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).mappings().one_or_none()
+        of_run = sa.select(runs).where(runs.c.run_id == run_id, IS_KEPT)
+        row = connection.execute(of_run).mappings().one_or_none()
     if row is None:
         raise UnknownRunError(f"there is no run {run_id[:64]!r} here")
     return row
@@ -169,3 +180,14 @@ def ids_of_project(engine: sa.Engine, project: str, run_ids: Collection[str]) ->
             of_project = (table.c.run_id.in_(sorted(run_ids)), table.c.project == project)
             found |= set(connection.execute(sa.select(table.c.run_id).where(*of_project)).scalars())
     return found
+
+
+def hold(connection: sa.Connection, run_id: str) -> bool:
+    """Whether the run is there and not deleted; it then stays so until the transaction ends."""
+    of_run = sa.select(runs.c.run_id).where(runs.c.run_id == run_id, IS_KEPT)
+    return connection.execute(of_run.with_for_update(read=True)).one_or_none() is not None
+
+
+def deleted(run_id: str) -> RunDeletedError:
+    """What a probe is told of a deleted run."""
+    return RunDeletedError(f"run {run_id} was deleted and its id stays taken: start a run of another id")

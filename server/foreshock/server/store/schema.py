@@ -45,6 +45,9 @@ runs = sa.Table(
     sa.Index(None, "project", "started_at"),
 )
 
+# What is deleted is seen by nobody, though its row stays
+IS_KEPT = runs.c.deleted_at.is_(None)
+
 cursors = sa.Table(
     "cursors",
     metadata,

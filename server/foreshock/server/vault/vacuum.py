@@ -11,7 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from foreshock.server.errors import DatabaseError
 from foreshock.server.store.engine import BUSY_TIMEOUT_MS, FileLock, cause, open_to_read, reading
 from foreshock.server.store.schema import metadata
-from foreshock.server.store.space import can_shrink, fold_log, free_pages, give_back, vacuum_tables
+from foreshock.server.store.space import (
+    PAGES_AT_ONCE,
+    can_shrink,
+    fold_log,
+    free_pages,
+    give_back,
+    vacuum_tables,
+)
 from foreshock.server.vault.progress import Tell, silent
 
 
@@ -48,11 +55,13 @@ def _vacuum_file(path: Path, tell: Tell) -> Vacuumed:
     with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
         if can_shrink(connection):
             total = left = free_pages(connection)
-            while left:
+            while left > 0:
+                connection.execute("BEGIN IMMEDIATE")
                 give_back(connection)
+                connection.execute("COMMIT")
                 # A collector that is serving frees pages meanwhile, and takes some
-                left = min(left - 1, free_pages(connection))
-                tell("vacuuming", total - left, total)
+                left = min(left - PAGES_AT_ONCE, free_pages(connection))
+                tell("vacuuming", total - max(left, 0), total)
         else:
             _write_anew(path, connection)
         fold_log(connection)
