@@ -279,3 +279,32 @@ def test_a_refusal_for_good_ends_the_wait_and_says_what_to_mend(
     probe.finish()
     (told,) = [record.message for record in caplog.records if "foreshock sync" in record.message]
     assert "A token is needed" in told and f"--url {collector.url}" in told
+
+
+@pytest.mark.parametrize("on", ["/append", "/runs"])
+def test_a_run_that_was_deleted_is_sent_no_more_and_training_goes_on(
+    on: str,
+    collector: Any,
+    make_model: Callable[..., Any],
+    train_step: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deleted = {"type": "/problems/run-deleted", "title": "The run was deleted", "status": 410}
+    gone = json.dumps(deleted | {"detail": "run r was deleted"}).encode()
+    refused: list[str] = []
+
+    def refuse(path: str, count: int) -> tuple[int, bytes] | None:
+        refused.extend([path] * path.endswith(on))
+        return (410, gone) if path.endswith(on) else None
+
+    collector.misbehave = refuse
+    model = make_model()
+    probe = attach(model, url=collector.url, mode="online", directory=tmp_path, run_id="r")
+    run_steps(probe, model, train_step, range(NUM_STEPS))
+    probe.finish()
+    told = [record.message for record in caplog.records]
+    assert len(told) == 1 and "run r was deleted: nothing more of this run is sent" in told[0], told
+    assert len(refused) == 1
+    (result,) = sync_runs(["r"], url=collector.url, directory=tmp_path)
+    assert result.error == "run r was deleted" and result.num_records == 0

@@ -58,7 +58,7 @@ def read_projects(collector: CollectorDep) -> Answer:
     return Answer({"projects": list_projects(collector.engine)})
 
 
-@router.put("/projects/{project}", response_class=Answer)
+@router.put("/projects/{project:path}", response_class=Answer)
 def set_limits(project: ProjectName, limits: Limits, collector: CollectorDep) -> Answer:
     """Sets a project's limits, in the place of those before; they are applied within minutes."""
     keep_project(collector.engine, project, limits.keep_days, limits.keep_bytes)
