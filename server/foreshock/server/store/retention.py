@@ -154,8 +154,11 @@ def _limits(connection: sa.Connection) -> dict[str, tuple[float | None, int | No
 
 def _held_runs(connection: sa.Connection, project: str | None = None) -> list[_Held]:
     """Kept runs and what they take: the log by the length of its rows, chunks as compaction counted them."""
+    wanted = (IS_KEPT, *(() if project is None else (runs.c.project == project,)))
+    run_ids = sa.select(runs.c.run_id).where(*wanted)
     of_log = (
         sa.select(records.c.run_id, sa.func.sum(sa.func.length(records.c.body)).label("num_bytes"))
+        .where(records.c.run_id.in_(run_ids))
         .group_by(records.c.run_id)
         .subquery()
     )
@@ -165,6 +168,7 @@ def _held_runs(connection: sa.Connection, project: str | None = None) -> list[_H
             sa.func.sum(compactions.c.num_bytes).label("num_bytes"),
             sa.func.sum(compactions.c.num_points).label("num_points"),
         )
+        .where(compactions.c.run_id.in_(run_ids))
         .group_by(compactions.c.run_id)
         .subquery()
     )
@@ -184,7 +188,7 @@ def _held_runs(connection: sa.Connection, project: str | None = None) -> list[_H
                 of_chunks, of_chunks.c.run_id == runs.c.run_id
             )
         )
-        .where(IS_KEPT, *(() if project is None else (runs.c.project == project,)))
+        .where(*wanted)
     )
     return [_Held(*row[:5], int(row[5]), int(row[6])) for row in connection.execute(query)]
 
