@@ -82,7 +82,7 @@ def check_due(url: str, log: Log, due: Mapping[int, StepArray]) -> Harm:
     """The same of one log, of which the frames of certain steps must be there."""
     found, harm = _read_frames(url, log), Harm(acknowledged=sum(map(len, due.values())))
     for number, stream in log.streams.items():
-        harm += _compare(stream, due[number], found.get(number, []))
+        harm += compare(stream, due[number], found.get(number, []))
     return harm
 
 
@@ -106,7 +106,8 @@ def _read_frames(url: str, log: Log) -> dict[int, list[dict[str, Any]]]:
         query["cursor"] = page["next"]
 
 
-def _compare(sent: Stream, due: StepArray, blocks: Sequence[dict[str, Any]]) -> Harm:
+def compare(sent: Stream, due: StepArray, blocks: Sequence[dict[str, Any]]) -> Harm:
+    """Holds blocks that were read of one stream against it; `due`: steps that must be among them."""
     steps = np.concatenate([np.zeros(0, np.int64), *(np.frombuffer(one["steps"], "<i8") for one in blocks)])
     once, places = np.unique(steps, return_index=True)
     known = np.isin(once, sent.steps)
