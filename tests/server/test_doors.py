@@ -16,7 +16,7 @@ from foreshock.server.api import needs, pages
 from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
 from foreshock.server.store.alerts import write_transitions
-from foreshock.server.store.schema import tokens
+from foreshock.server.store.schema import runs, tokens
 from foreshock.server.store.tokens import NewToken, create_token, revoke_token
 from foreshock.wire import CONTENT_TYPE
 
@@ -37,6 +37,11 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("POST", "/api/v1/runs/{run_id}/append"): (INGEST, "/api/v1/runs/{run}/append"),
     ("GET", "/api/v1/runs"): (READ, "/api/v1/runs?project={project}"),
     ("GET", "/api/v1/runs/{run_id}"): (READ, "/api/v1/runs/{run}"),
+    ("DELETE", "/api/v1/runs/{run_id}"): (ADMIN, "/api/v1/runs/{run}"),
+    ("POST", "/api/v1/runs/{run_id}/pin"): (ADMIN, "/api/v1/runs/{run}/pin"),
+    ("POST", "/api/v1/runs/{run_id}/unpin"): (ADMIN, "/api/v1/runs/{run}/unpin"),
+    ("GET", "/api/v1/projects"): (READ, "/api/v1/projects"),
+    ("PUT", "/api/v1/projects/{project}"): (ADMIN, "/api/v1/projects/{project}"),
     ("GET", "/api/v1/runs/{run_id}/series"): (READ, "/api/v1/runs/{run}/series?column=loss"),
     ("GET", "/api/v1/runs/{run_id}/map"): (READ, "/api/v1/runs/{run}/map?series=layer_amax_forward_max"),
     ("GET", "/api/v1/series"): (READ, "/api/v1/series?run={run}&column=loss"),
@@ -105,6 +110,7 @@ class Doors:
         self.victims[NONE] = self.victims[OTHER]
         self.bodies[NONE] = self.bodies[OTHER].replace(OTHER.encode(), NONE.encode())
         http.app.state.collector.callers.forget()  # type: ignore[attr-defined]
+        http.app.state.collector.keeper.stop()  # type: ignore[attr-defined]
 
     def make(self, **said: Any) -> str:
         token, secret = create_token(self.engine, NewToken(name="a token", **said))
@@ -134,7 +140,15 @@ class Doors:
             return self.http.post(path, content=self.bodies[project], headers=headers)
         if template == "/api/v1/events":
             return self._ask_events(path, headers)
-        return self.http.request(method, path, json=self._json(template, project), headers=headers)
+        answer = self.http.request(method, path, json=self._json(template, project), headers=headers)
+        if method == "DELETE":
+            self._bring_back()
+        return answer
+
+    def _bring_back(self) -> None:
+        """Deleted runs are there for the next question; the keeper sleeps meanwhile."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.update(runs).values(deleted_at=None))
 
     def _ask_events(self, path: str, headers: dict[str, str]) -> Any:
         """This client waits for a stream's end, which comes at once where the bell is closed."""
@@ -150,6 +164,7 @@ class Doors:
             "/api/v1/runs": {"run_id": f"new-of-{project}", "project": project, "name": "n"},
             "/api/v1/tokens": {"name": "made", "scopes": ["read"], "project": project},
             "/api/v1/alerts/{run_id}/{alert_id}/acknowledge": {"author": "mira"},
+            "/api/v1/projects/{project}": {"keep_days": None},
         }.get(template)
 
 
@@ -197,7 +212,8 @@ def test_the_document_says_what_each_route_needs(doors: Doors) -> None:
 
 def test_the_table_has_a_line_for_every_route_and_none_besides() -> None:
     concrete = {
-        (method, asked.split("?")[0].format(run="r", token="t")) for (method, _), (_, asked) in ASKED.items()
+        (method, asked.split("?")[0].format(run="r", token="t", project="p"))
+        for (method, _), (_, asked) in ASKED.items()
     }
     for method, pattern, need in needs._PATTERNS:
         hits = [path for verb, path in concrete if verb == method and pattern.fullmatch(path)]
@@ -249,8 +265,9 @@ def test_a_token_of_one_project_works_there(doors: Doors, problem: Problem, rout
 def test_a_token_of_one_project_opens_nothing_of_another(doors: Doors, route: tuple[str, str]) -> None:
     need, asked = ASKED[route]
     answer = doors.ask(route, f"{str(need).split()[0]} of {MINE}", project=OTHER)
-    if route == ("GET", "/api/v1/tokens"):
-        assert {one["project"] for one in answer.json()["tokens"]} == {MINE}
+    if route in (("GET", "/api/v1/tokens"), ("GET", "/api/v1/projects")):
+        (listed,) = answer.json().values()
+        assert {one["project"] for one in listed} == {MINE}
         return
     names_something = "{run}" in asked or "{token}" in asked
     assert answer.status_code == (404 if names_something else 403), answer.text

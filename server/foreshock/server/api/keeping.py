@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from foreshock.server.api.answer import Answer, CollectorDep, RunId
-from foreshock.server.names import check_run_id
+from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep
 from foreshock.server.store.retention import keep_project, list_projects, pin_run
 
 router = APIRouter(tags=["keeping"])
@@ -32,35 +31,37 @@ class Limits(BaseModel):
 
 
 @router.delete("/runs/{run_id}", response_class=Answer)
-def delete_run(run_id: RunId, collector: CollectorDep) -> Answer:
+def delete_run(run: StoredRunDep, collector: CollectorDep) -> Answer:
     """Deletes a run for good: nobody sees it from now on, its rows go soon, its id stays taken."""
-    collector.keeper.delete(check_run_id(run_id))
-    return Answer({"run_id": run_id, "deleted": True})
+    collector.keeper.delete(run.run_id)
+    return Answer({"run_id": run.run_id, "deleted": True})
 
 
 @router.post("/runs/{run_id}/pin", response_class=Answer)
-def pin(run_id: RunId, collector: CollectorDep) -> Answer:
+def pin(run: StoredRunDep, collector: CollectorDep) -> Answer:
     """Keeps a run whatever its project's limits say."""
-    pin_run(collector.engine, check_run_id(run_id), True)
-    return Answer({"run_id": run_id, "pinned": True})
+    pin_run(collector.engine, run.run_id, True)
+    return Answer({"run_id": run.run_id, "pinned": True})
 
 
 @router.post("/runs/{run_id}/unpin", response_class=Answer)
-def unpin(run_id: RunId, collector: CollectorDep) -> Answer:
+def unpin(run: StoredRunDep, collector: CollectorDep) -> Answer:
     """Leaves a run to its project's limits again."""
-    pin_run(collector.engine, check_run_id(run_id), False)
-    return Answer({"run_id": run_id, "pinned": False})
+    pin_run(collector.engine, run.run_id, False)
+    return Answer({"run_id": run.run_id, "pinned": False})
 
 
 @router.get("/projects", response_class=Answer)
-def read_projects(collector: CollectorDep) -> Answer:
+def read_projects(collector: CollectorDep, caller: CallerDep) -> Answer:
     """Every project: its runs, bytes, points in chunks, and how much of it is kept."""
-    return Answer({"projects": list_projects(collector.engine)})
+    projects = [one for one in list_projects(collector.engine) if caller.sees(one.project)]
+    return Answer({"projects": projects})
 
 
 @router.put("/projects/{project:path}", response_class=Answer)
-def set_limits(project: ProjectName, limits: Limits, collector: CollectorDep) -> Answer:
+def set_limits(project: ProjectName, limits: Limits, collector: CollectorDep, caller: CallerDep) -> Answer:
     """Sets a project's limits, in the place of those before; they are applied within minutes."""
+    caller.project_of(project)
     keep_project(collector.engine, project, limits.keep_days, limits.keep_bytes)
     collector.keeper.wake()
     return Answer({"project": project, **limits.model_dump()})
