@@ -27,6 +27,7 @@ from foreshock.server.store.alerts import write_transitions
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.frames import Span, bound_batches, read_frames
 from foreshock.server.store.judgement import LeaseLostError, RunPlace
+from foreshock.server.store.runs import hold
 from foreshock.wire import Alert
 
 Ring = Callable[[str, dict[str, Any]], None]
@@ -167,6 +168,8 @@ class Judge:
         with writing(self._engine) as connection:
             seconds = self._settings.lease_seconds
             epoch = judgement.take_lease(connection, place.run_id, self._owner, now, seconds)
+            if epoch is not None and not hold(connection, place.run_id):
+                raise LeaseLostError(place.run_id)  # it was deleted since it was found waiting
         if epoch is None:
             return None
         with reading(self._engine) as connection:

@@ -1,8 +1,8 @@
 """The desk at which the bodies of one commit are held against the database and written down.
 
 `Desk.load` reads the runs, cursors and layouts that a group of submissions names, `accept` checks one
-body and moves its cursor in memory, `write` stores everything at once. Runs are locked before
-cursors, each in the order of their keys, so that two collectors on one PostgreSQL cannot deadlock.
+body and moves its cursor in memory, `write` stores everything at once. Runs are locked in the order of
+their keys, so that two collectors on one PostgreSQL cannot deadlock, and their cursors with them.
 """
 
 import time
@@ -34,6 +34,18 @@ _AT_LAYOUT: Final = (
     layouts.c.rank == sa.bindparam("of_rank"),
     layouts.c.attempt == sa.bindparam("of_attempt"),
     layouts.c.layout_id == sa.bindparam("of_layout"),
+)
+_OF_RUNS: Final = (
+    sa.select(
+        runs.c.run_id,
+        runs.c.attempt,
+        runs.c.state,
+        runs.c.last_step,
+        runs.c.project,
+        runs.c.deleted_at,
+    )
+    .where(runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True)))
+    .with_for_update()
 )
 _UPDATE_CURSOR: Final = sa.update(cursors).where(*_AT_CURSOR)
 _UPDATE_RUN: Final = (
@@ -87,20 +99,7 @@ class Desk:
     def load(cls, connection: sa.Connection, submissions: Sequence[Submission], grace_seconds: float) -> Self:
         """Reads, and on PostgreSQL locks, what these submissions name."""
         keys = sorted({submission.key for submission in submissions})
-        of_runs = (
-            sa.select(
-                runs.c.run_id,
-                runs.c.attempt,
-                runs.c.state,
-                runs.c.last_step,
-                runs.c.project,
-                runs.c.deleted_at,
-            )
-            .where(runs.c.run_id.in_(sorted({key[0] for key in keys})))
-            .order_by(runs.c.run_id)
-            .with_for_update()
-        )
-        found = connection.execute(of_runs).all()
+        found = _lock_runs(connection, sorted({key[0] for key in keys}))
         newest = _newest_alerts(connection, [row.run_id for row in found])
         found_runs = {row.run_id: RunPlace(*row, newest.get(row.run_id, 0)) for row in found}
         return cls(found_runs, _load_cursors(connection, keys), grace_seconds)
@@ -238,6 +237,18 @@ class Desk:
             yield "run", {"run_id": run_id, "state": state}
 
 
+def _lock_runs(connection: sa.Connection, run_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """The runs, in order; who holds a run's row alone moves its cursors.
+
+    On PostgreSQL one by one: a distributed engine locks rows of one shard at a time.
+    """
+    if connection.dialect.name == "postgresql":
+        groups = [[run_id] for run_id in run_ids]
+    else:
+        groups = [list(run_ids)]
+    return [row for group in groups for row in connection.execute(_OF_RUNS, {"run_ids": group})]
+
+
 def _newest_alerts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
     query = (
         sa.select(alert_transitions.c.run_id, sa.func.max(alert_transitions.c.number))
@@ -249,12 +260,11 @@ def _newest_alerts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[st
 
 def _load_cursors(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, Cursor]:
     of_keys = sa.tuple_(cursors.c.run_id, cursors.c.rank, cursors.c.attempt).in_(keys)
-    order = (cursors.c.run_id, cursors.c.rank, cursors.c.attempt)
     found = {
         (row.run_id, row.rank, row.attempt): Cursor(
             row.session, row.next_sequence, row.last_step, row.closed, row.lost_records, row.lost_frames
         )
-        for row in connection.execute(sa.select(cursors).where(of_keys).order_by(*order).with_for_update())
+        for row in connection.execute(sa.select(cursors).where(of_keys))
     }
     of_layouts = sa.tuple_(layouts.c.run_id, layouts.c.rank, layouts.c.attempt).in_(list(found))
     for row in connection.execute(sa.select(layouts).where(of_layouts)):

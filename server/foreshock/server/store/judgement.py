@@ -11,7 +11,6 @@ from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.watermark import RankPlace
 from foreshock.server.store.engine import writing
-from foreshock.server.store.runs import hold
 from foreshock.server.store.schema import IS_KEPT, alerts, cursors, detector_states, leases, records, runs
 from foreshock.wire import Event, decode_record
 
@@ -134,15 +133,8 @@ def take_lease(
 
     A SQLite file has one collector, which its lock enforces, so there a lease of another owner is
     that of a dead process and is taken over at once. So is one that ends later than any lease can: the
-    clock was set back since. Raises LeaseLostError where the run was deleted.
+    clock was set back since.
     """
-    epoch = _take(connection, key, owner, now, lease_seconds)
-    if epoch is not None and not hold(connection, key):
-        raise LeaseLostError(key)
-    return epoch
-
-
-def _take(connection: sa.Connection, key: str, owner: str, now: float, lease_seconds: float) -> int | None:
     alone = connection.dialect.name == "sqlite"
     row = connection.execute(sa.select(leases).where(leases.c.run_id == key)).one_or_none()
     if row is None:
