@@ -237,7 +237,7 @@ class Desk:
             yield "run", {"run_id": run_id, "state": state}
 
 
-def _lock_runs(connection: sa.Connection, run_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
+def _lock_runs(connection: sa.Connection, run_ids: Sequence[str]) -> list[Any]:
     """The runs, in order; who holds a run's row alone moves its cursors.
 
     On PostgreSQL one by one: a distributed engine locks rows of one shard at a time.
