@@ -101,7 +101,9 @@ class Desk:
         keys = sorted({submission.key for submission in submissions})
         found = _lock_runs(connection, sorted({key[0] for key in keys}))
         newest = _newest_alerts(connection, [row.run_id for row in found])
-        found_runs = {row.run_id: RunPlace(*row, newest.get(row.run_id, 0)) for row in found}
+        found_runs = {
+            row.run_id: RunPlace(**row._mapping, last_alert=newest.get(row.run_id, 0)) for row in found
+        }
         return cls(found_runs, _load_cursors(connection, keys), grace_seconds)
 
     def next_sequence(self, submission: Submission) -> int:

@@ -78,10 +78,6 @@ class Windows:
         rest = Cells.of(*tail, ~is_missing(tail[1]), width)
         return Cells.join([told.widen(width), rest], len(places)).widen(width)
 
-    def forget(self, run_id: str) -> None:
-        """Lets go of what is held of a run that was deleted."""
-        self._envelopes.forget(run_id)
-
 
 def _within(
     steps: StepArray, values: NDArray[np.float32], span: Span
@@ -207,8 +203,3 @@ class _EnvelopeCache:
         while held > self._max_bytes:
             _, oldest = self._held.popitem(last=False)
             held -= oldest.num_bytes
-
-    def forget(self, run_id: str) -> None:
-        with self._lock:
-            for key in [key for key in self._held if key[0].run_id == run_id]:
-                del self._held[key]
