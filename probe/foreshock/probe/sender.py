@@ -18,6 +18,7 @@ import msgspec
 from foreshock.probe.faults import Faults
 from foreshock.probe.spool import Entry, Spool
 from foreshock.wire import (
+    CLOCK_HEADER,
     CONTENT_TYPE,
     WIRE_VERSION,
     Alert,
@@ -91,7 +92,8 @@ class Collector:
 
     def _post(self, path: str, content: bytes, content_type: str, kind: type[Any]) -> Any:
         try:
-            answer = self._client.post(path, content=content, headers={"Content-Type": content_type})
+            headers = {"Content-Type": content_type, CLOCK_HEADER: f"{time.time():.3f}"}
+            answer = self._client.post(path, content=content, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DeliveryError(f"the collector at {self._url} cannot be reached: {error}") from error
         if answer.status_code in (429, 503):

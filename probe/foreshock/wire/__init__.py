@@ -2,6 +2,7 @@
 
 from foreshock.wire.catalogue import CATALOGUE
 from foreshock.wire.codec import (
+    CLOCK_HEADER,
     CONTENT_TYPE,
     MAX_BODY_BYTES,
     WIRE_VERSION,
@@ -42,6 +43,7 @@ from foreshock.wire.signal import CADENCES, WHOLE_EVERY, Band, Cadence, Signal
 __all__ = [
     "CADENCES",
     "CATALOGUE",
+    "CLOCK_HEADER",
     "CONTENT_TYPE",
     "LAYER_QUANTILES",
     "MAX_BODY_BYTES",

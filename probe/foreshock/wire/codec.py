@@ -31,6 +31,8 @@ MAX_RECORD_BYTES: Final = 64 * 2**20
 # What all records of one body may unpack to: a body of zeros is a thousandth of what it unpacks to
 MAX_UNPACKED_BYTES: Final = 128 * 2**20
 CONTENT_TYPE: Final = "application/vnd.foreshock.append"
+# Header of an append: what the sender's clock shows, in seconds since the epoch
+CLOCK_HEADER: Final = "Foreshock-Clock"
 
 StepArray = NDArray[np.int64]
 TimeArray = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foreshock.server.store.schema import detector_states, runs
-from foreshock.wire import make_batch
+from foreshock.wire import CLOCK_HEADER, CONTENT_TYPE, make_batch
 
 pytestmark = pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
@@ -85,3 +85,27 @@ def test_an_old_run_that_finished_is_finished(bench, writer):
     ended = msgspec.structs.replace(writer.event("finished", step=7), time=time.time() - 3000)
     writer.send(last, ended)
     assert bench.rows(runs)[0]["state"] == "finished"
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_probe_whose_clock_is_wrong_lives_where_it_says_what_its_clock_shows(bench, writer, hours):
+    writer.start("loss")
+    wrong = time.time() + 3600 * hours
+    headers = {"Content-Type": CONTENT_TYPE, CLOCK_HEADER: str(wrong)}
+    path = f"/api/v1/runs/{writer.run_id}/append"
+    assert writer.http.post(path, content=writer.body(timed(writer, 7, wrong)), headers=headers).is_success
+    assert bench.rows(runs)[0]["state"] == "running"
+    # What it had kept for long is old by its clock too
+    kept = writer.body(timed(writer, 8, wrong - 600))
+    assert writer.http.post(path, content=kept, headers=headers).is_success
+    (run,) = bench.rows(runs)
+    assert run["state"] == "lost" and abs(run["heartbeat_at"] - (time.time() - 600)) < 60
+
+
+@pytest.mark.parametrize("nonsense", ["nan", "inf", "soon", "", "1e400"])
+def test_a_clock_that_shows_nonsense_is_as_good_as_none(bench, writer, nonsense):
+    writer.start("loss")
+    headers = {"Content-Type": CONTENT_TYPE, CLOCK_HEADER: nonsense}
+    body = writer.body(timed(writer, 7, time.time()))
+    assert writer.http.post(f"/api/v1/runs/{writer.run_id}/append", content=body, headers=headers).is_success
+    assert bench.rows(runs)[0]["state"] == "running"

@@ -1,6 +1,7 @@
 """Appends: the way of a batch from a probe into the log."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,15 @@ from foreshock.server.collector import Collector
 from foreshock.server.errors import ServerError
 from foreshock.server.store.entries import Submission, read_body
 from foreshock.server.store.transitions import unseen_alerts
-from foreshock.wire import CONTENT_TYPE, MAX_BODY_BYTES, Alert, AppendAnswer, WireError, unpacked_bytes
+from foreshock.wire import (
+    CLOCK_HEADER,
+    CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    Alert,
+    AppendAnswer,
+    WireError,
+    unpacked_bytes,
+)
 
 router = APIRouter(tags=["append"])
 
@@ -37,6 +46,15 @@ def _announced_bytes(request: Request) -> int:
     return int(length) if length.isascii() and length.isdigit() else MAX_BODY_BYTES
 
 
+def _clock_behind(request: Request) -> float:
+    """How far the sender's clock is behind ours; 0 where it does not say what it shows, or nonsense."""
+    try:
+        shown = float(request.headers.get(CLOCK_HEADER, ""))
+    except ValueError:
+        return 0.0
+    return time.time() - shown if math.isfinite(shown) else 0.0
+
+
 @router.post(
     "/runs/{run_id}/append",
     response_class=Answer,
@@ -48,7 +66,7 @@ async def append(run_id: RunId, request: Request, collector: CollectorDep, calle
     started = time.perf_counter()
     try:
         with collector.room.hold(_announced_bytes(request)):
-            answer = await _store(collector, caller, run_id, await request.body())
+            answer = await _store(collector, caller, run_id, await request.body(), _clock_behind(request))
     except (ServerError, WireError) as error:
         code = error.code if isinstance(error, ServerError) else "malformed"
         collector.instruments.appends.labels(result=code).inc()
@@ -58,14 +76,16 @@ async def append(run_id: RunId, request: Request, collector: CollectorDep, calle
     return Answer(answer)
 
 
-async def _store(collector: Collector, caller: Caller, run_id: str, data: bytes) -> AppendAnswer:
+async def _store(
+    collector: Collector, caller: Caller, run_id: str, data: bytes, clock_behind: float
+) -> AppendAnswer:
     if unpacked_bytes(data) <= MAX_BYTES_AT_ONCE:
         submission = read_body(data, run_id)
     else:
         async with collector.reading_large_bodies:
             submission = await run_in_threadpool(read_body, data, run_id)
     most = min(collector.settings.max_series, caller.limits.max_series or collector.settings.max_series)
-    submission = replace(submission, project=caller.project, max_series=most)
+    submission = replace(submission, project=caller.project, max_series=most, clock_behind=clock_behind)
     receipt = await asyncio.wrap_future(collector.log.submit(submission))
     alerts: list[Alert] = []
     if receipt.last_alert > submission.last_alert:

@@ -90,6 +90,7 @@ class Desk:
         self._now = time.time()
         self._runs = found_runs
         self._cursors = found_cursors
+        self._clocks_behind: dict[Key, float] = {}
         self._touched: set[Key] = set()
         self._entries: list[tuple[Key, int, Entry]] = []
         self._states: dict[str, str] = {}
@@ -135,6 +136,7 @@ class Desk:
         if any(entry.layout is not None for _, _, entry in taken):
             cursor.check_size(submission.max_series)
         self._cursors[submission.key] = cursor
+        self._clocks_behind[submission.key] = submission.clock_behind
         self._touched.add(submission.key)
         self._entries += taken
         self._count(taken, num_duplicates, cursor.lost_frames - lost_before)
@@ -223,8 +225,12 @@ class Desk:
 
         A run that was killed offline and synced later has been lost since then; nobody need be woken.
         """
-        times = [entry.last_time for key, _, entry in self._entries if key[0] == run_id]
-        told = max((time for time in times if EARLIEST_CLOCK <= time <= self._now), default=self._now)
+        times = [
+            min(entry.last_time + self._clocks_behind[key], self._now)
+            for key, _, entry in self._entries
+            if key[0] == run_id and entry.last_time >= EARLIEST_CLOCK
+        ]
+        told = max(times, default=self._now)
         return told if self._now - told > self._grace_seconds else self._now
 
     def news(self) -> Iterator[tuple[str, dict[str, object]]]:

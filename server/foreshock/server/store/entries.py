@@ -65,6 +65,8 @@ class Submission:
     last_alert: int
     entries: tuple[Entry, ...]
     num_bytes: int
+    # How far the sender's clock is behind the collector's, in seconds; negative where it is ahead
+    clock_behind: float = 0.0
     # The only project that its sender sees; none: all
     project: str | None = None
     # How many columns the cursor may have in all
