@@ -123,10 +123,10 @@ def _ms(ordered: Sequence[float], share: float) -> float:
 
 
 def trickle_beside_a_flood() -> dict[str, Any]:
-    """A run that sends a step of 20 series four times a second, while others send all they can."""
+    """A run that sends a step of 20 series twenty times a second, while others send all they can."""
     names = columns(1000)
-    flood = [bodies(f"flood-{i}", names, 256, 40, i) for i in range(4)]
-    drops = bodies("trickle", names[:20], 1, 200)
+    flood = [bodies(f"flood-{i}", names, 256, 120, i) for i in range(4)]
+    drops = bodies("trickle", names[:20], 1, 400)
     is_over = threading.Event()
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder) / "bench.db") as served:
         for run_id in ("trickle", *(f"flood-{i}" for i in range(4))):
@@ -142,7 +142,7 @@ def trickle_beside_a_flood() -> dict[str, Any]:
             connection, waits = Connection(served.host), []
             for body in drops:
                 waits.append(connection.append("trickle", body))
-                if is_over.wait(0.25):
+                if is_over.wait(0.05):
                     break
             return sorted(waits)
 
