@@ -1,5 +1,6 @@
 """Runs the collector as a process: binds, opens, announces, serves, and says in one line why it cannot."""
 
+import ctypes
 import errno
 import json
 import logging
@@ -19,6 +20,9 @@ STOP_SECONDS = 5
 # The judge and the compactor compute; with Python's 5 ms each of a request's returns from the system
 # could wait so long for them.
 SWITCH_SECONDS = 0.0005
+LARGE_BLOCK_BYTES = 2**20
+# From glibc's malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -98,8 +102,21 @@ def _serve(settings: Settings, listener: socket.socket, database: Database, *, a
     announcement = json.dumps(said) if as_json else line
     server = AnnouncedServer(config, app, announcement)
     sys.setswitchinterval(SWITCH_SECONDS)
+    _return_large_blocks()
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         return 0
     return 0 if server.started else 1
+
+
+def _return_large_blocks() -> None:
+    """Lets glibc give blocks of a megabyte and more back to the system as soon as they are freed.
+
+    By itself it keeps ever larger ones, up to 32 MiB, for the next that may fit: 302 MiB instead of 263
+    after 30 million points. Other C libraries have no such switch and are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(_M_ARENA_MAX, 2)

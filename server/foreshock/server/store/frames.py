@@ -21,7 +21,7 @@ from foreshock.wire import Batch, batch_part, batch_steps, batch_times, decode_r
 
 MAX_STEPS_PER_TURN: Final = 1024
 # Steps x ranks x columns: what the merged samples of a turn hold, at 9 bytes each
-MAX_VALUES_PER_TURN: Final = 4 * 2**20
+MAX_VALUES_PER_TURN: Final = 2**20
 
 _SAME_LAYOUT: Final = (
     (layouts.c.run_id == records.c.run_id)
