@@ -271,15 +271,17 @@ def growth_with_runs(num_runs: int) -> dict[str, Any]:
 
 
 def growth_with_points(num_points: int) -> dict[str, Any]:
-    """One run of 1,000 series, 10^5 to 10^8 points, in bodies of 100 steps."""
+    """One run of 1,000 series, 10^5 to 10^8 points, in bodies of 100 steps, until all of it is in chunks."""
     num_steps = num_points // 1000
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "bench.db"
         with serve(database) as served:
             fill(served, "warm", 1000, 100)
+            wait_until_compacted(database, 99, "warm")
+            cpu = served.seconds_of_cpu()
             seconds = fill(served, "run-0", 1000, num_steps, 100)
-            if num_steps > 2048:
-                wait_until_compacted(database, num_steps - 2048)
+            wait_until_compacted(database, num_steps - 1)
+            cpu = served.seconds_of_cpu() - cpu
             connection = Connection(served.host)
             zstd = {"Accept-Encoding": "zstd"}
             shown = _timed(
@@ -290,6 +292,7 @@ def growth_with_points(num_points: int) -> dict[str, Any]:
     return {
         "points": num_points,
         "microseconds_a_point": round(1e6 * seconds / num_points, 4),
+        "collector_cpu_microseconds_a_point": round(1e6 * cpu / num_points, 4),
         "series_median_ms": shown["median_ms"],
         "bytes_a_point": round(size / num_points, 2),
         "peak_memory_mib": round(peak),

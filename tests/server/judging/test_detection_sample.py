@@ -69,3 +69,9 @@ def test_a_missing_value_is_not_present_and_a_nan_is():
 
 def test_nothing_gives_nothing():
     assert merge([]) == []
+
+
+def test_a_time_that_is_nan_is_no_time():
+    steps, values = np.array([0, 1]), np.ones((1, 2), np.float32)
+    first, second = merge([RankFrames(0, ("loss",), steps, np.array([np.nan, 7.0]), values)])
+    assert (first.time, second.time) == (0.0, 7.0)

@@ -84,7 +84,8 @@ def _grid(
         places = np.array([columns.place[name] for name in frame.columns], np.intp)
         values[np.ix_(rows, places)] = frame.values.T
         present[np.ix_(rows, places)] = ~is_missing(frame.values).T
-        times[rows] = np.maximum(times[rows], frame.times)
+        # A time that is NaN tells nothing; an alert of that step must have one all the same
+        times[rows] = np.fmax(times[rows], frame.times)
     return values, present
 
 
