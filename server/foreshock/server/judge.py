@@ -146,6 +146,8 @@ class Judge:
             if self._projects is None:
                 self._projects = projects_with_ended_runs(connection)
         named = {place.run_id: place for place in places}
+        for run_id in self._held.keys() - named.keys():  # deleted meanwhile
+            del self._held[run_id]
         return [place for place in named.values() if self._due.get(place.run_id, 0.0) <= now]
 
     def _judge_run(self, place: RunPlace) -> None:

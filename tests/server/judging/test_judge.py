@@ -60,6 +60,16 @@ def test_what_fires_and_ends_goes_to_the_outbox_and_what_is_pending_does_not(ben
     assert [row["number"] for row in bench.rows(outbox)] == [one["number"] for one in firing]
 
 
+def test_a_live_run_that_is_deleted_is_held_no_longer(bench, writer, dying):
+    sending = write(writer, dying, [50], **HC)
+    next(sending)
+    bench.turns(2)
+    assert list(bench.judge._held) == ["run-1"]
+    bench.set("run-1", deleted_at=1.0)
+    bench.turns(1)
+    assert not bench.judge._held
+
+
 def test_a_judge_that_was_taken_for_dead_writes_nothing(bench, writer, dying, monkeypatch):
     sending = write(writer, dying, [100], **HC)
     next(sending)
