@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from foreshock.query.connection import Connection
 from foreshock.query.errors import UnreachableError
 
 Stored = Callable[..., dict[str, Any]]
+
+needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb comes with `make bench`")
 
 
 def write(path: Path, text: str) -> Path:
@@ -215,7 +218,7 @@ def test_columns_are_renamed_and_left_out(foreshock: Command, stored: Stored, tm
         ("a.jsonl", '{"step":1,"loss":1}\n[1]\n', "line 2: no JSON object"),
         ("a.jsonl", '{"step":1,"loss"\n', "line 1: no JSON"),
         ("a.parquet", "PAR1 or not", "no readable Parquet file"),
-        ("a.wandb", "something", "does not begin with ':W&B'"),
+        pytest.param("a.wandb", "something", "does not begin with ':W&B'", marks=needs_wandb),
         ("events.out.tfevents.1", "something", "no TensorBoard event file"),
         ("a.txt", "something", "say --from csv, jsonl"),
         ("a.db", "SQLite format 3\0", "cannot be read as an SQLite database"),
