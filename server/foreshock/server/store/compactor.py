@@ -11,8 +11,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ from foreshock.server.store.schema import (
     records,
     runs,
 )
-from foreshock.server.store.streams import Source
+from foreshock.server.store.streams import STREAM_KEY, Source, at_source, in_log
 from foreshock.wire import Batch, batch_steps, batch_times, batch_values, decode_record
 
 WINDOW_STEPS: Final = CELL_STEPS * WINDOW_CELLS
@@ -171,7 +171,7 @@ class _OvertakenError(Exception):
 def _write_window(
     connection: sa.Connection, source: Source, upto: int, packed: Sequence[Chunk], num_points: int
 ) -> None:
-    address = {name: getattr(source, name) for name in ("run_id", "rank", "attempt", "layout_id")}
+    address = asdict(source)
     if not hold(connection, source.run_id):
         raise _OvertakenError
     if upto < 0:
@@ -183,19 +183,15 @@ def _write_window(
         "num_points": compactions.c.num_points + num_points,
         "num_bytes": compactions.c.num_bytes + sum(chunk.num_bytes for chunk in packed),
     }
-    here = [compactions.c[name] == value for name, value in address.items()]
-    where = (*here, compactions.c.upto_step == upto)
+    where = (*at_source(compactions, source), compactions.c.upto_step == upto)
     if connection.execute(sa.update(compactions).where(*where).values(moved)).rowcount != 1:
         raise _OvertakenError
     connection.execute(sa.insert(chunks), [{**address, **chunk.row()} for chunk in packed])
     connection.execute(sa.insert(envelopes), [{**address, **chunk.envelope_row()} for chunk in packed])
-    gone = [records.c[name] == value for name, value in address.items()]
-    connection.execute(
-        sa.delete(records).where(*gone, records.c.kind == "batch", records.c.last_step <= reached)
-    )
+    connection.execute(sa.delete(records).where(*in_log(source), records.c.last_step <= reached))
 
 
-def _begin_stream(connection: sa.Connection, address: dict[str, int | str]) -> None:
+def _begin_stream(connection: sa.Connection, address: dict[str, Any]) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     nothing_yet = {"upto_step": -1, "cell_width": 1, "num_points": 0, "num_bytes": 0}
     connection.execute(insert(compactions).values(**address, **nothing_yet).on_conflict_do_nothing())
@@ -212,9 +208,7 @@ def _max_steps(task: Task) -> int:
     return max(1, min(MAX_WINDOW_STEPS, MAX_WINDOW_VALUES // task.num_columns))
 
 
-_SAME_STREAM: Final = sa.and_(
-    *(compactions.c[name] == layouts.c[name] for name in ("run_id", "rank", "attempt", "layout_id"))
-)
+_SAME_STREAM: Final = sa.and_(*(compactions.c[name] == layouts.c[name] for name in STREAM_KEY))
 
 
 def _tasks(connection: sa.Connection, now: float) -> Iterator[Task]:
@@ -265,11 +259,7 @@ def _read_frames(connection: sa.Connection, task: Task, upto: int) -> Frames:
     query = (
         sa.select(records.c.body)
         .where(
-            records.c.run_id == source.run_id,
-            records.c.rank == source.rank,
-            records.c.attempt == source.attempt,
-            records.c.kind == "batch",
-            records.c.layout_id == source.layout_id,
+            *in_log(source),
             records.c.last_step > upto,
             records.c.first_step <= task.ready_step,
         )

@@ -21,7 +21,7 @@ from foreshock.server.store.chunks import (
 )
 from foreshock.server.store.engine import reading
 from foreshock.server.store.schema import chunks, records
-from foreshock.server.store.streams import Stream, read_streams
+from foreshock.server.store.streams import Stream, in_log, read_streams
 from foreshock.server.store.windows import Span, at_part, part_width
 from foreshock.wire import Batch, batch_part, batch_steps, batch_times, decode_record
 
@@ -170,11 +170,7 @@ def _from_log(
     query = (
         sa.select(records.c.body)
         .where(
-            records.c.run_id == source.run_id,
-            records.c.rank == source.rank,
-            records.c.attempt == source.attempt,
-            records.c.kind == "batch",
-            records.c.layout_id == source.layout_id,
+            *in_log(source),
             records.c.last_step >= span.start,
             records.c.first_step < span.stop,
         )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from foreshock.server.store.chunks import PART_COLUMNS, unpack_cells, unpack_times
 from foreshock.server.store.schema import chunks, envelopes, records
-from foreshock.server.store.streams import Source, Stream
+from foreshock.server.store.streams import Source, Stream, in_log
 from foreshock.server.store.windows import at_part
 from foreshock.wire import (
     WHOLE_EVERY,
@@ -73,11 +73,7 @@ def _newest_batches(connection: sa.Connection, source: Source) -> Iterator[Batch
     query = (
         sa.select(records.c.body)
         .where(
-            records.c.run_id == source.run_id,
-            records.c.rank == source.rank,
-            records.c.attempt == source.attempt,
-            records.c.kind == "batch",
-            records.c.layout_id == source.layout_id,
+            *in_log(source),
         )
         .order_by(records.c.sequence.desc())
     )

@@ -6,6 +6,8 @@ inside the very bytes that the probe sent, and then in `chunks`, series by serie
 NaN and Inf never meet an SQL type.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -15,6 +17,27 @@ metadata = sa.MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }
 )
+
+
+def _of_writer() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("run_id", sa.String(64), primary_key=True),
+        sa.Column("rank", sa.Integer, primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True),
+    )
+
+
+def _of_stream() -> tuple[sa.Column[Any], ...]:
+    return (*_of_writer(), sa.Column("layout_id", sa.Integer, primary_key=True))
+
+
+def _of_window() -> tuple[sa.Column[Any], ...]:
+    return (
+        *_of_stream(),
+        sa.Column("part", sa.Integer, primary_key=True),
+        sa.Column("first_step", sa.BigInteger, primary_key=True),
+    )
+
 
 runs = sa.Table(
     "runs",
@@ -51,9 +74,7 @@ IS_KEPT = runs.c.deleted_at.is_(None)
 cursors = sa.Table(
     "cursors",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
+    *_of_writer(),
     sa.Column("session", sa.String(64), nullable=False),
     sa.Column("next_sequence", sa.BigInteger, nullable=False),
     # Last step of the stream named "step": what the judge's watermark is made of; -1 before any
@@ -67,10 +88,7 @@ cursors = sa.Table(
 layouts = sa.Table(
     "layouts",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("layout_id", sa.Integer, primary_key=True),
+    *_of_stream(),
     sa.Column("stream", sa.String(64), nullable=False),
     # zstd of the names joined by newlines
     sa.Column("columns", sa.LargeBinary, nullable=False),
@@ -82,9 +100,7 @@ layouts = sa.Table(
 records = sa.Table(
     "records",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
+    *_of_writer(),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
     # Of batches: their layout and first and last step. Of events: their step, and in `last_step` how far
@@ -101,10 +117,7 @@ records = sa.Table(
 compactions = sa.Table(
     "compactions",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("layout_id", sa.Integer, primary_key=True),
+    *_of_stream(),
     # Every frame of the stream up to this step is in chunks, none of it in `records` any more
     sa.Column("upto_step", sa.BigInteger, nullable=False),
     # The widest of its chunks
@@ -117,12 +130,7 @@ compactions = sa.Table(
 chunks = sa.Table(
     "chunks",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("layout_id", sa.Integer, primary_key=True),
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("first_step", sa.BigInteger, primary_key=True),
+    *_of_window(),
     sa.Column("last_step", sa.BigInteger, nullable=False),
     sa.Column("cell_width", sa.BigInteger, nullable=False),
     sa.Column("num_steps", sa.Integer, nullable=False),
@@ -138,12 +146,7 @@ chunks = sa.Table(
 envelopes = sa.Table(
     "envelopes",
     metadata,
-    sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("rank", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("layout_id", sa.Integer, primary_key=True),
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("first_step", sa.BigInteger, primary_key=True),
+    *_of_window(),
     sa.Column("last_step", sa.BigInteger, nullable=False),
     # A power of two; the window itself is WINDOW_CELLS times as wide
     sa.Column("cell_width", sa.BigInteger, nullable=False),

@@ -1,11 +1,15 @@
 """The streams of an attempt: what was declared, how far it came, how much of it is in chunks."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
 from foreshock.server.store.layouts import unpack_names
-from foreshock.server.store.schema import compactions, layouts
+from foreshock.server.store.schema import compactions, layouts, records
+
+# What addresses a stream, in every table of streams
+STREAM_KEY: Final = ("run_id", "rank", "attempt", "layout_id")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,9 +38,7 @@ class Stream:
     cell_width: int
 
 
-_SAME: sa.ColumnElement[bool] = sa.and_(
-    *(compactions.c[name] == layouts.c[name] for name in ("run_id", "rank", "attempt", "layout_id"))
-)
+_SAME: sa.ColumnElement[bool] = sa.and_(*(compactions.c[name] == layouts.c[name] for name in STREAM_KEY))
 
 
 def read_streams(connection: sa.Connection, run_id: str, attempt: int) -> list[Stream]:
@@ -68,3 +70,13 @@ def read_streams(connection: sa.Connection, run_id: str, attempt: int) -> list[S
         )
         for row in connection.execute(query)
     ]
+
+
+def at_source(table: sa.Table, source: Source) -> tuple[sa.ColumnElement[bool], ...]:
+    """The rows of a stream in a table of streams."""
+    return tuple(table.c[name] == getattr(source, name) for name in STREAM_KEY)
+
+
+def in_log(source: Source) -> tuple[sa.ColumnElement[bool], ...]:
+    """The records that are a stream's batches."""
+    return (*at_source(records, source), records.c.kind == "batch")

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from foreshock.server.store.schema import records
-from foreshock.server.store.streams import Source, Stream
+from foreshock.server.store.streams import Source, Stream, in_log
 from foreshock.wire import Batch, batch_part, batch_steps, decode_record
 
 Values = NDArray[np.float32]
@@ -74,12 +74,8 @@ class Track:
         query = (
             sa.select(records.c.sequence, records.c.body)
             .where(
-                records.c.run_id == source.run_id,
-                records.c.rank == source.rank,
-                records.c.attempt == source.attempt,
+                *in_log(source),
                 records.c.sequence >= self._next_sequence,
-                records.c.kind == "batch",
-                records.c.layout_id == source.layout_id,
             )
             .order_by(records.c.sequence)
         )

@@ -25,7 +25,7 @@ from foreshock.server.store.chunks import (
     unpack_steps,
 )
 from foreshock.server.store.schema import chunks, envelopes
-from foreshock.server.store.streams import Source, Stream
+from foreshock.server.store.streams import Source, Stream, at_source
 from foreshock.server.store.tracks import TrackCache
 from foreshock.wire import is_missing
 
@@ -124,13 +124,7 @@ def part_width(stream: Stream, part: int) -> int:
 
 def at_part(table: sa.Table, source: Source, part: int) -> tuple[sa.ColumnElement[bool], ...]:
     """The rows of one part of a stream."""
-    return (
-        table.c.run_id == source.run_id,
-        table.c.rank == source.rank,
-        table.c.attempt == source.attempt,
-        table.c.layout_id == source.layout_id,
-        table.c.part == part,
-    )
+    return (*at_source(table, source), table.c.part == part)
 
 
 def _up_to(cells: Cells, step: int) -> Cells:
