@@ -59,9 +59,12 @@ def main() -> None:
         result = {"machine": machine()} | measure(name)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        page = getattr(importlib.import_module(f"tests.benchmarks.{name}"), "page", None)
-        if page is not None:
-            (RESULTS / f"{name}.md").write_text(page(result))
+        module = importlib.import_module(f"tests.benchmarks.{name}")
+        if hasattr(module, "page"):
+            (RESULTS / f"{name}.md").write_text(module.page(result))
+        if hasattr(module, "pictures"):
+            for file, picture in module.pictures(result).items():
+                (RESULTS / file).write_text(picture)
         print(name, json.dumps(result, indent=1))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from tests.benchmarks.plot import log_plot
 from tests.benchmarks.served import Connection, Served, bodies, gains, serve
 
 from foreshock.wire import CATALOGUE
@@ -369,19 +370,32 @@ def _trackio_read(storage: Any) -> dict[str, float]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The growth tables, with a plot in text."""
+    """The growth tables, with their pictures."""
     lines = ["# How the store grows", "", f"Measured {result['machine']['date']}.", ""]
-    for title, key, what in (
-        ("With runs: 8 million points in each", "growth_with_runs", "runs"),
-        ("With points: one run of 1,000 series", "growth_with_points", "points"),
+    for title, key in (
+        ("With runs: 8 million points in bodies of one size", "growth_with_runs"),
+        ("With points: one run of 1,000 series", "growth_with_points"),
     ):
         rows = result[key]
         names = list(rows[0])
-        lines += [f"## {title}", "", f"| {' | '.join(name.replace('_', ' ') for name in names)} | |"]
-        lines += ["|" + "---|" * (len(names) + 1)]
-        most = max(row["microseconds_a_point"] for row in rows)
-        for row in rows:
-            bar = "#" * round(30 * row["microseconds_a_point"] / most)
-            lines.append(f"| {' | '.join(f'{row[name]:,}' for name in names)} | `{bar}` |")
-        lines += ["", f"The bar is the time a point takes to be stored, by {what}.", ""]
+        lines += [f"## {title}", "", f"![{title}](store_{key}.svg)", ""]
+        lines += [f"| {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * len(names) + "|"]
+        lines += [f"| {' | '.join(f'{row[name]:,}' for name in names)} |" for row in rows]
+        lines.append("")
     return "\n".join(lines)
+
+
+def pictures(result: dict[str, Any]) -> dict[str, str]:
+    """The pictures of the page, by the names of their files."""
+    names = {
+        "microseconds_a_point": "until it is acknowledged",
+        "collector_cpu_microseconds_a_point": "the collector's processor, until in chunks",
+    }
+    drawn = {}
+    for what, key in (("runs", "growth_with_runs"), ("points", "growth_with_points")):
+        rows = result[key]
+        curves = {text: [row[name] for row in rows] for name, text in names.items() if name in rows[0]}
+        drawn[f"store_{key}.svg"] = log_plot(
+            f"A point, by {what}", [row[what] for row in rows], curves, "microseconds"
+        )
+    return drawn
