@@ -189,6 +189,26 @@ def test_of_two_compactors_one_writes_a_window_and_the_other_leaves_it(quiet: Te
 
 
 @both
+def test_a_stream_that_cannot_be_read_stays_as_it_is_and_keeps_no_other_waiting(
+    quiet: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(quiet).start()
+    writer.send(writer.layout("b", layout_id=1, stream="other"))
+    for layout_id in (0, 1):
+        writer.send(writer.batch(range(2000), np.arange(2000.0), layout_id=layout_id))
+    judged(quiet, 1999)
+    engine = quiet.app.state.collector.engine
+    of_first = (records.c.layout_id == 0, records.c.kind == "batch")
+    with writing(engine) as connection:
+        connection.execute(sa.update(records).where(*of_first).values(body=b"damaged"))
+    compactor = Compactor(engine)
+    assert [compactor.run_once() for _ in range(2)] == [1, 0]
+    assert count(quiet, records, *of_first) == 1
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert "db verify" in caplog.text
+
+
+@both
 def test_an_older_attempt_and_an_ended_run_leave_nothing_in_the_log(quiet: TestClient) -> None:
     writer = Writer(quiet).start()
     writer.send(writer.batch(range(100), np.arange(100.0)))

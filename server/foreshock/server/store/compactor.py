@@ -92,6 +92,8 @@ class Compactor:
         self._stop = threading.Event()
         # Where a stream's next window ends: before that there is nothing to do for it
         self._ends: dict[Source, int] = {}
+        # Left alone until the collector starts again
+        self._damaged: set[Source] = set()
         self._thread = threading.Thread(target=self._run, name="foreshock-compactor", daemon=True)
 
     def start(self) -> None:
@@ -120,7 +122,20 @@ class Compactor:
             tasks = list(_tasks(connection, self._clock()))
         # Compactors of several replicas begin at different places
         random.shuffle(tasks)
-        return sum(self._compact(task) for task in tasks if not self._stop.is_set())
+        return sum(self._try(task) for task in tasks if not self._stop.is_set())
+
+    def _try(self, task: Task) -> int:
+        """One stream that cannot be read must not keep the others in the log; it stays there as it is."""
+        if task.source in self._damaged:
+            return 0
+        try:
+            return self._compact(task)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            self._damaged.add(task.source)
+            log.exception("%s cannot be compacted and stays in the log: foreshock db verify", task.source)
+            return 0
 
     def _compact(self, task: Task) -> int:
         num_windows, upto = 0, task.upto_step
