@@ -282,17 +282,18 @@ def _read_frames(connection: sa.Connection, task: Task, upto: int) -> Frames:
     )
     found: list[tuple[StepArray, TimeArray, NDArray[np.float32]]] = []
     size = 0
-    rows = connection.execute(query.execution_options(yield_per=16))
-    for (body,) in rows:
-        record = decode_record(body)
-        assert isinstance(record, Batch)
-        steps = batch_steps(record)
-        begin, end = np.searchsorted(steps, (upto, task.ready_step), "right").tolist()
-        found.append((steps[begin:end], batch_times(record)[begin:end], batch_values(record)[:, begin:end]))
-        size += end - begin
-        if size > most:
-            break
-    rows.close()
+    with connection.execute(query.execution_options(yield_per=16)) as rows:
+        for (body,) in rows:
+            record = decode_record(body)
+            assert isinstance(record, Batch)
+            steps = batch_steps(record)
+            begin, end = np.searchsorted(steps, (upto, task.ready_step), "right").tolist()
+            found.append(
+                (steps[begin:end], batch_times(record)[begin:end], batch_values(record)[:, begin:end])
+            )
+            size += end - begin
+            if size > most:
+                break
     if not found:
         return Frames(np.zeros(0, np.int64), np.zeros(0), np.zeros((task.num_columns, 0), np.float32), True)
     return Frames(

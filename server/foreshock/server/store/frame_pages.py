@@ -178,19 +178,18 @@ def _from_log(
     )
     found: list[Found] = []
     size = 0
-    rows = connection.execute(query.execution_options(yield_per=16))
-    for (body,) in rows:
-        batch = decode_record(body)
-        assert isinstance(batch, Batch)
-        steps = batch_steps(batch)
-        begin, end = np.searchsorted(steps, (span.start, span.stop), "left").tolist()
-        end = min(end, begin + most - size)
-        here = slice(begin, end)
-        found.append((steps[here], batch_times(batch)[here], batch_part(batch, places, here)))
-        size += end - begin
-        if size >= most:
-            break
-    rows.close()
+    with connection.execute(query.execution_options(yield_per=16)) as rows:
+        for (body,) in rows:
+            batch = decode_record(body)
+            assert isinstance(batch, Batch)
+            steps = batch_steps(batch)
+            begin, end = np.searchsorted(steps, (span.start, span.stop), "left").tolist()
+            end = min(end, begin + most - size)
+            here = slice(begin, end)
+            found.append((steps[here], batch_times(batch)[here], batch_part(batch, places, here)))
+            size += end - begin
+            if size >= most:
+                break
     if size == 0:
         return None
     return (
