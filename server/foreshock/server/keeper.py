@@ -5,6 +5,7 @@ pause as long as the slice took. Killed anywhere, it goes on with what is still 
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -67,7 +68,7 @@ class Keeper:
             try:
                 self.run_once()
                 pause = ROUND_SECONDS
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, sqlite3.Error) as error:  # space is given back through the driver
                 pause = min(MAX_PAUSE_SECONDS, 2 * max(pause, 1.0))
                 log.warning("the keeper rests for %.0f s: %s", pause, cause(error))
 

@@ -29,7 +29,7 @@ from foreshock.server.store.chunks import (
     TimeArray,
     pack_window,
 )
-from foreshock.server.store.engine import reading, writing
+from foreshock.server.store.engine import cause, reading, writing
 from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.runs import hold
 from foreshock.server.store.schema import (
@@ -114,7 +114,7 @@ class Compactor:
                 pause = self._pause_seconds
             except SQLAlchemyError as error:
                 pause = min(2 * pause, 60.0)
-                log.warning("compaction rests for %.0f s: %s", pause, str(error).splitlines()[0])
+                log.warning("compaction rests for %.0f s: %s", pause, cause(error))
 
     def run_once(self) -> int:
         """Makes chunks of everything that is ready; how many windows that were."""
