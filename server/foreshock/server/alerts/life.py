@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from foreshock.server.detection.rule import Condition, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, Condition, Grounds, Verdict
 from foreshock.wire.messages import AlertState, Claim, Severity
 
 _SEVERITY_ORDER: Final = {"info": 0, "warning": 1, "critical": 2}
@@ -51,6 +51,7 @@ class Transition(msgspec.Struct, frozen=True):
     value: float | None
     reason: str
     advice: str
+    grounds: Grounds = NO_GROUNDS
 
 
 def alert_key(run_id: str, attempt: int, rule: str, subject: str, opened_step: int) -> str:
@@ -164,4 +165,5 @@ def _transition(life: Life, verdict: Verdict, step: int, time: float) -> Transit
         verdict.reason,
         # What was advised then; a condition that is clear has nothing to advise
         life.advice if life.state == "resolved" else verdict.advice,
+        verdict.grounds,
     )

@@ -55,6 +55,24 @@ class Moment:
         return start if self.schedule is None else max(start, self.schedule.step)
 
 
+class Grounds(msgspec.Struct, frozen=True):
+    """What a verdict rests on, for programs; the reason says the same in words.
+
+    signal: the series that speaks loudest, None for a rule over several.
+    layer: its layer, None for a series without layers.
+    risk: probability of a spike or divergence within "20" and "100" steps, "5%" and "10%" of the run.
+    eta_steps: steps until the threshold is passed at the present pace, None where it is not headed there.
+    """
+
+    signal: str | None = None
+    layer: int | None = None
+    risk: dict[str, float] | None = None
+    eta_steps: float | None = None
+
+
+NO_GROUNDS = Grounds()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a rule holds of one subject at one step.
@@ -75,6 +93,7 @@ class Verdict:
     clear_steps: int = 0
     lapse_steps: int | None = None
     patience_from: int | None = None
+    grounds: Grounds = NO_GROUNDS
 
     @property
     def reason(self) -> str:

@@ -1,0 +1,59 @@
+"""Some steps of a run in one array: what detectors look at, many steps at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock.server.detection.context import Columns, columns_of
+from foreshock.server.detection.sample import BoolArray, FloatArray, Sample, StepArray
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Steps [S] in rising order, their times [S], values and presence [S, columns].
+
+    A value that is NaN without `present` was not measured; with it, it was NaN.
+    """
+
+    steps: StepArray
+    times: FloatArray
+    columns: Columns
+    values: FloatArray
+    present: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def samples(self) -> Iterator[Sample]:
+        """The same, one step at a time."""
+        for row, step in enumerate(self.steps.tolist()):
+            yield Sample(step, float(self.times[row]), self.columns, self.values[row], self.present[row])
+
+    def part(self, start: int, end: int) -> "Block":
+        """The steps from row `start` up to, not with, row `end`."""
+        rows = slice(start, end)
+        return Block(self.steps[rows], self.times[rows], self.columns, self.values[rows], self.present[rows])
+
+
+def block_of(
+    series: Mapping[str, Sequence[float] | NDArray[np.floating]],
+    steps: Sequence[int] | StepArray | None = None,
+    present: Mapping[str, BoolArray] | None = None,
+) -> Block:
+    """A block from columns [S] by name, as one rank would have sent them; steps count from 0 by default.
+
+    `present` tells of a column's steps which were measured; all are where it says nothing.
+    """
+    columns = columns_of(tuple(series))
+    length = len(next(iter(series.values()), ()))
+    values = np.empty((length, len(columns.names)))
+    here = np.ones(values.shape, np.bool_)
+    for place, name in enumerate(columns.names):
+        values[:, place] = series[name]
+        if present is not None and name in present:
+            here[:, place] = present[name]
+    values[~here] = np.nan
+    own_steps = np.arange(length, dtype=np.int64) if steps is None else np.asarray(steps, np.int64)
+    return Block(own_steps, np.zeros(length), columns, values, here)
