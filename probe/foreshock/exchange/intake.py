@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
@@ -15,6 +14,7 @@ from rich.progress import Progress as Bar
 from foreshock.exchange.errors import ExchangeError, OptionError
 from foreshock.exchange.importing import Imported, Progress, Wishes, import_source
 from foreshock.exchange.names import Naming
+from foreshock.exchange.options import read_entries, read_mapping
 from foreshock.exchange.sources import KINDS, open_sources
 from foreshock.query.connection import Connection
 from foreshock.query.errors import QueryError
@@ -39,9 +39,8 @@ def import_command(
     try:
         if kind is not None and kind not in KINDS:
             raise OptionError(f"--from is {kind!r}; allowed are {', '.join(KINDS)}")
-        mapping = dict(_pair(text, "--map", "THEIRS=OURS") for text in renamed)
-        entries = {key: _value(text) for key, text in (_pair(one, "--config", "KEY=VALUE") for one in config)}
-        wishes = replace(wishes, config=entries)
+        mapping = read_mapping(renamed)
+        wishes = replace(wishes, config=read_entries(config))
         found = [(path, *one) for path in files for one in open_sources(path, kind, lambda: Naming(mapping))]
         if wishes.run_id is not None and len(found) > 1:
             raise OptionError(f"--run-id names one run, and there are {len(found)}: leave it out")
@@ -69,22 +68,6 @@ def _tell(imported: Imported) -> None:
     print(imported.sentence)
     for note in imported.notes:
         print(f"  {note}", file=sys.stderr)
-
-
-def _pair(text: str, option: str, form: str) -> tuple[str, str]:
-    # A series may hold "=" in its own name there, but none has it here
-    left, sign, right = text.rpartition("=") if option == "--map" else text.partition("=")
-    if not sign or not left:
-        raise OptionError(f"{option} is {text!r}; give {form}")
-    return left, right
-
-
-def _value(text: str) -> Any:
-    """A number, true, false, null, or an object as JSON writes them; else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @contextmanager

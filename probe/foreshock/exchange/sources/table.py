@@ -1,5 +1,6 @@
 """What tables have in common: named columns, of which one is the step."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -25,7 +26,7 @@ class Columns:
     @classmethod
     def of(cls, theirs: Sequence[str], naming: Naming) -> Self:
         """Reads a header. Raises ValueError for one without a step, without series, or naming one twice."""
-        twice = next((name for place, name in enumerate(theirs) if name in theirs[:place]), None)
+        twice = next((name for name, count in Counter(theirs).items() if count > 1), None)
         if twice is not None:
             raise ValueError(f"column {twice!r} is there twice: rename or remove one")
         ours = [naming.column(name) for name in theirs]

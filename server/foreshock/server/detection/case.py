@@ -1,7 +1,7 @@
 """One run as its judge holds it: detector, position in the log, absent ranks, schedule changes to come."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import zstandard
@@ -9,6 +9,7 @@ import zstandard
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
+from foreshock.server.detection.rule import AnyRule
 from foreshock.server.detection.sample import Sample
 from foreshock.server.detection.watermark import Absence, Waiting
 
@@ -30,6 +31,11 @@ class ScheduleChange(msgspec.Struct, frozen=True, order=True):
     what: str
 
 
+def change_words(detail: Mapping[str, Any]) -> str:
+    """A `schedule` event's detail in a few words."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(detail.items()))[:200] or "no detail"
+
+
 class CaseState(msgspec.Struct, frozen=True):
     """A case as it is stored."""
 
@@ -46,9 +52,9 @@ class CaseState(msgspec.Struct, frozen=True):
 class Case:
     """One attempt of one run, judged up to `position`."""
 
-    def __init__(self, attempt: int, context: RunContext) -> None:
+    def __init__(self, attempt: int, context: RunContext, rules: Sequence[AnyRule] | None = None) -> None:
         self.attempt = attempt
-        self.detector = Detector(context)
+        self.detector = Detector(context, rules)
         self.position = -1
         self.is_closed = False
         self.absences: tuple[Absence, ...] = ()

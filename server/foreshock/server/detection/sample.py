@@ -66,7 +66,7 @@ def merge(frames: Sequence[RankFrames]) -> list[Sample]:
     times = np.zeros(len(steps))
     ranks = sorted({frame.rank for frame in frames})
     grids = [_grid([f for f in frames if f.rank == rank], columns, steps, times) for rank in ranks]
-    values, present = grids[0] if len(grids) == 1 else _reduce(grids, columns)
+    values, present = grids[0] if len(grids) == 1 else reduce_ranks(grids, columns)
     return [
         Sample(int(step), float(times[row]), columns, values[row], present[row])
         for row, step in enumerate(steps)
@@ -89,8 +89,13 @@ def _grid(
     return values, present
 
 
-def _reduce(grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns) -> tuple[FloatArray, BoolArray]:
-    """Ranks into one, rank by rank, so that the result does not depend on how steps are grouped."""
+def reduce_ranks(
+    grids: Sequence[tuple[FloatArray, BoolArray]], columns: Columns
+) -> tuple[FloatArray, BoolArray]:
+    """Ranks' values and presence [steps, columns] into one, rank by rank, as the catalogue says.
+
+    So the result does not depend on how steps are grouped.
+    """
     present = np.logical_or.reduce([grid[1] for grid in grids])
     count = np.zeros(present.shape)
     total = np.zeros(present.shape)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from foreshock.server.detection.case import ScheduleChange
+from foreshock.server.detection.case import ScheduleChange, change_words
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.watermark import RankPlace
 from foreshock.server.store.engine import writing
@@ -116,14 +116,11 @@ def read_changes(
         for sequence, sent, body in connection.execute(of_events.order_by(records.c.sequence)).all():
             event = decode_record(body)
             if isinstance(event, Event) and event.kind == "schedule":
-                found.append(ScheduleChange(max(event.step, sent + 1), rank, sequence, _words(event)))
+                found.append(
+                    ScheduleChange(max(event.step, sent + 1), rank, sequence, change_words(event.detail))
+                )
         after[rank] = next_sequence
     return found, after
-
-
-def _words(event: Event) -> str:
-    """An event's detail in a few words."""
-    return ", ".join(f"{name} {value}" for name, value in sorted(event.detail.items()))[:200] or "no detail"
 
 
 def take_lease(

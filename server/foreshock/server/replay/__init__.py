@@ -1,0 +1,1 @@
+"""Recorded runs judged as they would have been live: traces read, rules applied, transitions told."""

@@ -1,0 +1,123 @@
+"""A recorded run as the detectors see it: blocks of steps, streamed from whatever file it lies in.
+
+trace = open_trace(Path("run.csv.gz"), {"train/loss": "loss"})
+for transition in replay_trace(trace, trace.context):
+    ...
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from foreshock.exchange.errors import SourceError
+from foreshock.exchange.names import Naming
+from foreshock.exchange.rows import Source
+from foreshock.exchange.sources import open_sources
+from foreshock.server.detection.block import Block
+from foreshock.server.detection.case import ScheduleChange
+from foreshock.server.detection.context import RunContext
+from foreshock.server.replay.gathering import Gathering, Part
+from foreshock.server.replay.head import csv_head, jsonl_head, parquet_head, text_columns
+from foreshock.server.replay.parquet import ParquetTrace
+from foreshock.server.replay.record import NOTHING, SIGNALS, Declared, is_record, read_declared
+from foreshock.server.replay.strides import Strides
+
+LOSS: Final = "loss"
+_HEADS: Final[Mapping[str, Callable[[Path], dict[str, Any]]]] = {
+    "csv": csv_head,
+    "jsonl": jsonl_head,
+    "parquet": parquet_head,
+}
+
+
+class Trace:
+    """One recorded run; it may be read again and again, each time from its beginning.
+
+    `context` is what the trace declares of its run (only a recorded run's manifest declares anything),
+    `num_steps` how many steps have been read.
+    """
+
+    def __init__(self, path: Path, mapping: Mapping[str, str], declared: Declared = NOTHING) -> None:
+        self.path = path
+        self.context: RunContext = declared.context
+        self.num_steps = 0
+        self._file = path / SIGNALS if is_record(path) else path
+        self._changes = declared.changes
+        self._warnings: tuple[str, ...] = ()
+        kind = self._source(Naming()).kind
+        head = _HEADS[kind](self._file) if kind in _HEADS else {}
+        self._texts = [name for name in text_columns(head) if name not in mapping]
+        self._mapping = {**mapping, **dict.fromkeys(self._texts, "")}
+        ours = set(map(Naming(self._mapping).column, head))
+        # Later lines of JSON may bring what the first has not
+        if kind != "jsonl" and "step" in ours and LOSS not in ours:
+            raise SourceError(path, _no_loss("column"))
+
+    @property
+    def total_steps(self) -> int | None:
+        """The length that the run was to have, None where the trace does not declare it.
+
+        Never the number of its rows: of a run that died they would tell when.
+        """
+        return self.context.total_steps
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not as it should be, one line each; whole once all blocks have been read."""
+        return self._warnings
+
+    def changes(self, attempt: int) -> list[ScheduleChange]:
+        """The schedule changes that were logged in an attempt."""
+        return self._changes.get(attempt, [])
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of at most 1024 steps. Within an attempt steps rise; one that does not begins the next.
+
+        Raises SourceError or another ExchangeError at what cannot be read.
+        """
+        return (block for _, block in self.parts())
+
+    def parts(self) -> Iterator[Part]:
+        """The same, each block with the number of its attempt."""
+        naming, gathering, strides = Naming(self._mapping), Gathering(), Strides()
+        self.num_steps, has_loss = 0, False
+        for attempt, block in self._read(naming, gathering):
+            self.num_steps += len(block)
+            has_loss = has_loss or LOSS in block.columns.place
+            strides.note(attempt, block)
+            yield attempt, block
+        naming.check_used()
+        if not self.num_steps:
+            raise SourceError(self.path, "holds no values: there is nothing to judge")
+        if not has_loss:
+            raise SourceError(self.path, _no_loss("series"))
+        texts = [f"words, left out: {', '.join(self._texts)}"] if self._texts else []
+        self._warnings = (*naming.notes, *texts, *gathering.notes, *strides.notes)
+
+    def _read(self, naming: Naming, gathering: Gathering) -> Iterator[Part]:
+        source = self._source(naming)
+        if source.kind == "parquet" and (wide := ParquetTrace.of(self._file, naming)) is not None:
+            yield from wide.parts()
+        else:
+            yield from gathering.parts(source.rows())
+
+    def _source(self, naming: Naming) -> Source:
+        found = open_sources(self._file, None, lambda: naming)
+        if len(found) > 1:
+            names = ", ".join(source.facts.name for source, _ in found[:8])
+            message = f"holds {len(found)} runs, and replay takes one: give the path of one ({names})"
+            raise SourceError(self.path, message)
+        return found[0][0]
+
+
+def open_trace(path: Path, mapping: Mapping[str, str] | None = None) -> Trace:
+    """Opens a trace; `mapping` renames its columns, theirs to ours, "" leaves one out.
+
+    A path is a file that `foreshock import` would read, a folder of one run's TensorBoard event files,
+    or the folder of a recorded run (`signals.parquet` with its `manifest.json`). Raises SourceError.
+    """
+    return Trace(path, mapping or {}, read_declared(path) if is_record(path) else NOTHING)
+
+
+def _no_loss(what: str) -> str:
+    return f"there is no {what} 'loss', by which most rules go: name it with --map THEIRS=loss"
