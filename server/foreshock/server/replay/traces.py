@@ -5,7 +5,7 @@ for transition in replay_trace(trace, trace.context):
     ...
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,8 +98,14 @@ class Trace:
         source = self._source(naming)
         if source.kind == "parquet" and (wide := ParquetTrace.of(self._file, naming)) is not None:
             yield from wide.parts()
-        else:
-            yield from gathering.parts(source.rows())
+            return
+        rows = source.rows()
+        try:
+            yield from gathering.parts(rows)
+        finally:
+            # A source that is left before its end must let go of its file now
+            if isinstance(rows, Generator):
+                rows.close()
 
     def _source(self, naming: Naming) -> Source:
         found = open_sources(self._file, None, lambda: naming)
