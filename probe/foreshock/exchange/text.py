@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,11 @@ from foreshock.exchange.errors import SourceError
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Every line with its ending, UTF-8 with or without a mark. Raises SourceError where it breaks off."""
+def read_lines(path: Path) -> Generator[str, None, None]:
+    """Every line with its ending, UTF-8 with or without a mark. Raises SourceError where it breaks off.
+
+    Who may stop before the end closes it, so that the file is closed then.
+    """
     number = 0
     try:
         with _open(path) as file:

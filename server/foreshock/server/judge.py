@@ -20,7 +20,7 @@ from foreshock.server.alerts.groups import judge_project, projects_with_ended_ru
 from foreshock.server.alerts.heartbeat import find_returned_runs, lose_silent_runs
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.case import Case
-from foreshock.server.detection.sample import merge
+from foreshock.server.detection.joining import merge
 from foreshock.server.detection.watermark import decide, watermark
 from foreshock.server.store import judgement
 from foreshock.server.store.alerts import write_transitions

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import pytest
 from tests.server.judging.bench import Bench
 
 from foreshock.server.alerts.life import Transition
+from foreshock.server.detection.block import Block, block_of
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
-from foreshock.server.detection.sample import Sample, sample_of
 from foreshock.server.settings import Settings
 
 Row = dict[str, float]
@@ -72,9 +72,18 @@ class Trace:
         row["canary_embedding_rms"] = 1.0 + 0.001 * step
         return row
 
-    def samples(self) -> list[Sample]:
+    def block(self) -> Block:
         """The run as the judge sees it."""
-        return [sample_of(step, row, 1000.0 + step) for step, row in enumerate(self.rows())]
+        return joined(list(self.rows()))
+
+
+def joined(rows: Sequence[Row], first_step: int = 0) -> Block:
+    """Steps of named values as one block; what a step lacks is not present at it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    series = {name: [row.get(name, math.nan) for row in rows] for name in names}
+    present = {name: np.array([name in row for row in rows]) for name in names}
+    steps = np.arange(first_step, first_step + len(rows))
+    return replace(block_of(series, steps, present), times=1000.0 + steps)
 
 
 def dies_at(death: int) -> Change:
@@ -127,6 +136,7 @@ class Traces:
     """What tests build runs from."""
 
     Trace = Trace
+    joined = staticmethod(joined)
     dies_at = staticmethod(dies_at)
     hc_dying = staticmethod(hc_dying)
     hc_flat = staticmethod(hc_flat)
@@ -135,18 +145,18 @@ class Traces:
 
     @staticmethod
     def judge(
-        trace: Trace | Sequence[Sample], *, schedule: tuple[int, str] | None = None, **said: Any
+        trace: Trace | Block, *, schedule: tuple[int, str] | None = None, **said: Any
     ) -> list[Transition]:
         """All transitions of a run that is judged with the default rules."""
-        samples = trace.samples() if isinstance(trace, Trace) else list(trace)
-        total = said.pop("total_steps", len(samples))
+        block = trace.block() if isinstance(trace, Trace) else trace
+        total = said.pop("total_steps", len(block))
         detector = Detector(RunContext(total_steps=total, **said))
         if schedule is None:
-            return detector.judge(samples)
-        cut = next(i for i, sample in enumerate(samples) if sample.step >= schedule[0])
-        before = detector.judge(samples[:cut])
+            return detector.judge(block)
+        cut = int(np.searchsorted(block.steps, schedule[0]))
+        before = detector.judge(block.part(0, cut))
         detector.note_schedule(*schedule)
-        return before + detector.judge(samples[cut:])
+        return before + detector.judge(block.part(cut, len(block)))
 
 
 @pytest.fixture

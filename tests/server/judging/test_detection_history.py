@@ -22,7 +22,7 @@ def test_it_keeps_the_last_samples_and_survives_a_restart(before, after):
     history, expected = History(), []
     for step in range(before + after):
         loss = math.nan if step % 7 == 0 else float(step)
-        history.append(step, row(loss))
+        history.extend(np.array([step]), row(loss)[:, np.newaxis])
         expected.append((step, loss))
         if step == before:
             history = History.unpack(history.pack())
@@ -34,9 +34,9 @@ def test_it_keeps_the_last_samples_and_survives_a_restart(before, after):
 
 def test_the_latest_value_is_known_until_it_is_too_old():
     history = History()
-    history.append(3, row(2.5))
+    history.extend(np.array([3]), row(2.5)[:, np.newaxis])
     for step in range(4, 4 + 2 * CAPACITY):
-        history.append(step, row(math.nan))
+        history.extend(np.array([step]), row(math.nan)[:, np.newaxis])
     assert history.latest(Measure.LOSS, 0) == 2.5
     assert math.isnan(history.latest(Measure.LOSS, 4))
     assert math.isnan(history.latest(Measure.GRAD_NORM, 0))

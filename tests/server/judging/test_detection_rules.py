@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from foreshock.server.detection.block import block_of
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
 from foreshock.server.detection.rules import default_rules
-from foreshock.server.detection.sample import sample_of
 
 
 def fired(transitions, rule):
@@ -100,13 +100,12 @@ def test_a_logged_schedule_change_restarts_the_patience_and_is_told(traces):
 
 
 def test_a_ramp_of_schedule_changes_does_not_put_an_exit_off_for_ever(traces):
-    samples = traces.hc_dying(composite_every=1).samples()
+    block = traces.hc_dying(composite_every=1).block()
     detector = Detector(RunContext(total_steps=200))
     found = []
-    for sample in samples:
-        if sample.step % 5 == 0:
-            detector.note_schedule(sample.step, "learning_rate")
-        found += detector.judge([sample])
+    for step in range(0, len(block), 5):
+        detector.note_schedule(step, "learning_rate")
+        found += detector.judge(block.part(step, step + 5))
     assert fired(found, "exit_amax")
 
 
@@ -280,9 +279,9 @@ def test_a_composite_beyond_float32_is_judged_by_its_carried_logarithm(traces):
         overflown = log_gain > math.log(3e38)
         value = math.inf if overflown else math.exp(log_gain)
         row = {"loss": 3 - 0.01 * step, "composite_amax_forward_mean[0]": value}
-        rows.append(sample_of(step, row | {"log_composite_amax_forward_mean[0]": log_gain}))
+        rows.append(row | {"log_composite_amax_forward_mean[0]": log_gain})
     detector = Detector(RunContext(total_steps=120))
-    assert fired(detector.judge(rows), "exit_amax")
+    assert fired(detector.judge(traces.joined(rows)), "exit_amax")
     assert detector.summary["composite_forward"] == pytest.approx(math.exp(60 + 0.5 * 119))
 
 
@@ -317,8 +316,7 @@ def test_any_rubbish_of_numbers_is_judged_without_an_error(traces):
 
 def headroom_alerts(bits, total_steps=None):
     detector = Detector(RunContext(total_steps=total_steps))
-    samples = [sample_of(step, {"headroom_bits": float(value)}) for step, value in enumerate(bits)]
-    return fired(detector.judge(samples), "headroom_running_out")
+    return fired(detector.judge(block_of({"headroom_bits": bits})), "headroom_running_out")
 
 
 def test_growth_that_levels_off_is_no_forecast_of_overflow():

@@ -91,10 +91,10 @@ def test_a_judge_is_stopped_in_the_middle_of_a_turn(bench, writer, monkeypatch):
     monkeypatch.setattr(judge_module, "MAX_SECONDS_PER_TURN", 1000.0)
     began, advance = threading.Event(), case_module.Case._judge
 
-    def slow(case, samples):
+    def slow(case, block):
         began.set()
         time.sleep(0.2)
-        return advance(case, samples)
+        return advance(case, block)
 
     monkeypatch.setattr(case_module.Case, "_judge", slow)
     monkeypatch.setattr(case_module, "SLICE", 1)

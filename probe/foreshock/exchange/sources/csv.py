@@ -1,7 +1,8 @@
 """CSV: a header with `step`, perhaps `time` and `rank`, and a column for each series."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from foreshock.exchange.errors import SourceError
@@ -22,7 +23,11 @@ class CsvSource:
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of the file."""
-        reader = csv.reader(read_lines(self._path), strict=True)
+        with closing(read_lines(self._path)) as lines:
+            yield from self._rows(lines)
+
+    def _rows(self, lines: Iterable[str]) -> Iterator[Row]:
+        reader = csv.reader(lines, strict=True)
         try:
             header = next(reader, None)
             if header is None:

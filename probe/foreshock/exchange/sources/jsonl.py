@@ -1,7 +1,8 @@
 """JSON lines: one object a line with `step`, perhaps `time` and `rank`, and series."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ class JsonlSource:
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of the file."""
+        with closing(read_lines(self._path)) as lines:
+            yield from self._rows(lines)
+
+    def _rows(self, lines: Iterable[str]) -> Iterator[Row]:
         is_empty = True
-        for number, line in enumerate(read_lines(self._path), 1):
+        for number, line in enumerate(lines, 1):
             if line.isspace():
                 continue
             is_empty = False

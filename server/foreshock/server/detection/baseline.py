@@ -53,6 +53,35 @@ def baseline(steps: StepArray, values: FloatArray, at_step: int) -> Baseline:
     return Baseline(level, max(noise, LEAST_RELATIVE_NOISE * abs(level), 1e-12))
 
 
+def levels(steps: StepArray, values: FloatArray, at_steps: StepArray) -> FloatArray:
+    """The levels [n] of the baselines of windows [n, k] with equally many samples, at `at_steps` [n]."""
+    half = values.shape[1] // 2
+    latest = np.sort(values[:, half:])
+    early, late = _middles(np.sort(values[:, :half])), _middles(latest)
+    early_step, late_step = _middles(steps[:, :half]), _middles(steps[:, half:])
+    slope = (late - early) / np.maximum(late_step - early_step, 1.0)
+    level = late + slope * (at_steps - late_step)
+    least = np.where(slope < 0, latest[:, latest.shape[1] // 4], -np.inf)
+    return np.maximum(level, least)
+
+
+def noises(values: FloatArray, level: FloatArray) -> FloatArray:
+    """The noise [n] around these baselines."""
+    differences = np.diff(values)
+    middle = _middles(np.sort(differences))
+    spread = _middles(np.sort(np.abs(differences - middle[:, np.newaxis])))
+    least = np.maximum(LEAST_RELATIVE_NOISE * np.abs(level), 1e-12)
+    return np.maximum(MAD_TO_SIGMA * spread / math.sqrt(2), least)
+
+
+def _middles(ordered: FloatArray | StepArray) -> FloatArray:
+    """The medians [n] of sorted rows [n, k]."""
+    half = ordered.shape[1] // 2
+    if ordered.shape[1] % 2:
+        return ordered[:, half].astype(np.float64)
+    return (ordered[:, half - 1].astype(np.float64) + ordered[:, half]) / 2
+
+
 def _middle(ordered: FloatArray | StepArray) -> float:
     """The median of sorted values, without what np.median spends on being general."""
     half = len(ordered) // 2

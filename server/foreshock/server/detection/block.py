@@ -26,10 +26,26 @@ class Block:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def scalar(self, series: str) -> FloatArray:
+        """The values [S] of a series without layers, NaN where it is missing."""
+        place = self.columns.scalar(series)
+        return np.full(len(self), np.nan) if place is None else self.values[:, place]
+
+    def layers(self, series: str) -> FloatArray:
+        """The values [S, layers] of a per-layer series, NaN where one is missing; no layers without any."""
+        places = self.columns.layers(series)
+        # Columns are in order, so that a series is one slice of them
+        return self.values[:, places[0] : places[-1] + 1] if len(places) else self.values[:, :0]
+
+    def sample(self, row: int) -> Sample:
+        """One of its steps."""
+        step, time = int(self.steps[row]), float(self.times[row])
+        return Sample(step, time, self.columns, self.values[row], self.present[row])
+
     def samples(self) -> Iterator[Sample]:
         """The same, one step at a time."""
-        for row, step in enumerate(self.steps.tolist()):
-            yield Sample(step, float(self.times[row]), self.columns, self.values[row], self.present[row])
+        for row in range(len(self)):
+            yield self.sample(row)
 
     def part(self, start: int, end: int) -> "Block":
         """The steps from row `start` up to, not with, row `end`."""

@@ -7,15 +7,15 @@ import msgspec
 import zstandard
 
 from foreshock.server.alerts.life import Transition
+from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
 from foreshock.server.detection.rule import AnyRule
-from foreshock.server.detection.sample import Sample
 from foreshock.server.detection.watermark import Absence, Waiting
 
 STATE_VERSION: Final = 1
 # Steps that are judged between two looks at the clock: 0.2 seconds where every trend is tested
-SLICE: Final = 64
+SLICE: Final = 256
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, order=True):
@@ -68,36 +68,36 @@ class Case:
         self.next_sequences = next_sequences
 
     def advance(
-        self, samples: Sequence[Sample], upto: int, is_over: Callable[[], bool] = lambda: False
+        self, block: Block, upto: int, is_over: Callable[[], bool] = lambda: False
     ) -> list[Transition]:
-        """Judges all samples up to a watermark, each schedule change in its place.
+        """Judges all steps up to a watermark, each schedule change in its place.
 
-        Ends early, between any two slices of the samples, once `is_over` says so; what is left of them
-        must then come again.
+        Ends early, between any two slices of the block, once `is_over` says so; what is left of it must
+        then come again.
         """
         transitions: list[Transition] = []
-        for start in range(0, len(samples), SLICE):
-            part = samples[start : start + SLICE]
+        for start in range(0, len(block), SLICE):
+            part = block.part(start, start + SLICE)
             transitions += self._judge(part)
-            if start + SLICE < len(samples) and is_over():
-                upto = part[-1].step
+            if start + SLICE < len(block) and is_over():
+                upto = int(part.steps[-1])
                 break
         self.position = max(self.position, upto)
-        self.is_closed = self.is_closed and not samples
+        self.is_closed = self.is_closed and not len(block)
         return transitions
 
-    def _judge(self, samples: Sequence[Sample]) -> list[Transition]:
+    def _judge(self, block: Block) -> list[Transition]:
         transitions: list[Transition] = []
         start = 0
-        for end, sample in enumerate(samples):
-            due = [change for change in self._changes if change.step <= sample.step]
-            if due:
-                transitions += self.detector.judge(samples[start:end])
-                start = end
-                for change in due:
-                    self.detector.note_schedule(change.step, change.what)
-                self._changes = self._changes[len(due) :]
-        return transitions + self.detector.judge(samples[start:])
+        while self._changes and self._changes[0].step <= block.steps[-1]:
+            row = int(block.steps.searchsorted(self._changes[0].step))
+            transitions += self.detector.judge(block.part(start, row))
+            start = row
+            due = [change for change in self._changes if change.step <= block.steps[row]]
+            for change in due:
+                self.detector.note_schedule(change.step, change.what)
+            self._changes = self._changes[len(due) :]
+        return transitions + self.detector.judge(block.part(start, len(block)))
 
     def end(self, state: str) -> list[Transition]:
         """The end of the run: what stays open is its last word, the rest resolves.

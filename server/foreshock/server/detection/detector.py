@@ -1,22 +1,27 @@
-"""All rules over one run: samples in step by step, alert transitions out, state that serialises.
+"""All rules over one run: blocks of steps in, alert transitions out, state that serialises.
 
-The result depends on steps and values alone: not on how they were cut into batches, and not on
-whether the process was replaced between two of them.
+The result depends on steps and values alone: not on how they were cut into blocks, and not on whether
+the process was replaced between two of them. A rule that can tell from many steps at once which of
+them change anything is asked for a verdict on those only; the result is that of asking at every step.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from foreshock.server.alerts import life as alert_life
 from foreshock.server.alerts.life import Life, Transition
+from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.history import History, PackedHistory
 from foreshock.server.detection.measures import measure
 from foreshock.server.detection.rule import AnyRule, Moment, Schedule
 from foreshock.server.detection.rules import default_rules
-from foreshock.server.detection.sample import Sample
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.selective import Selective
+from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.summary import Progress, note, summarise
 
 STATE_VERSION: Final = 1
@@ -47,6 +52,7 @@ class Detector:
     def __init__(self, context: RunContext, rules: Sequence[AnyRule] | None = None) -> None:
         self.context = context
         self._rules = tuple(default_rules() if rules is None else rules)
+        self._places = {rule.name: place for place, rule in enumerate(self._rules)}
         self._states: dict[str, msgspec.Struct] = {rule.name: rule.state_type() for rule in self._rules}
         self._history = History()
         self._lives: dict[tuple[str, str], Life] = {}
@@ -59,8 +65,13 @@ class Detector:
 
     @property
     def lives(self) -> tuple[Life, ...]:
-        """The alerts that are pending or firing."""
-        return tuple(self._lives.values())
+        """The alerts that are pending or firing, in the order in which they were opened."""
+        return tuple(
+            sorted(
+                self._lives.values(),
+                key=lambda one: (one.opened_step, self._places.get(one.rule, -1), one.subject),
+            )
+        )
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -68,25 +79,35 @@ class Detector:
         return self._summary
 
     def note_schedule(self, step: int, what: str) -> None:
-        """Takes a logged schedule change, before the samples from its step on."""
+        """Takes a logged schedule change, before the steps from its own on."""
         last = self._schedule
         if last is not None and step - last.last_step <= SCHEDULE_GAP_STEPS:
             self._schedule = Schedule(last.step, max(step, last.last_step), what)
         else:
             self._schedule = Schedule(step, step, what)
 
-    def judge(self, samples: Sequence[Sample]) -> list[Transition]:
-        """Judges samples in rising steps; those judged before are passed over."""
-        transitions: list[Transition] = []
-        for sample in samples:
-            if sample.step > self.judged_step:
-                transitions += self._judge(sample)
-        if samples:
-            last = samples[-1]
-            self._summary = self._summary | summarise(
-                self._progress, last, self._history, self.context, self.judged_step
-            )
-        return transitions
+    def judge(self, block: Block) -> list[Transition]:
+        """Judges a block's steps; those judged before are passed over."""
+        block = block.part(int(block.steps.searchsorted(self.judged_step, "right")), len(block))
+        if not len(block):
+            return []
+        if self._first_step < 0:
+            self._first_step = int(block.steps[0])
+        now = measure(block)
+        self._history.extend(block.steps, now)
+        self._progress = note(self._progress, block, now, self.context)
+        stretch = Stretch(self.context, block, now, self._history, self._first_step, self._schedule)
+        found = [one for rule in self._rules for one in self._apply(rule, stretch)]
+        # By step, and at each in the order of the rules
+        found.sort(key=lambda one: one.step)
+        last = len(block) - 1
+        self._history.stand_at(last)
+        self.judged_step, self.judged_time = int(block.steps[last]), float(block.times[last])
+        self._note_critical(found)
+        self._summary = self._summary | summarise(
+            self._progress, block.sample(last), self._history, self.context, self.judged_step
+        )
+        return found
 
     def close(self, lives: Sequence[Life], reason: str) -> list[Transition]:
         """Resolves alerts for a reason outside their rules."""
@@ -104,7 +125,7 @@ class Detector:
                 self.judged_time,
                 self._history.pack(),
                 {name: _encode(state) for name, state in self._states.items()},
-                list(self._lives.values()),
+                list(self.lives),
                 self._schedule,
                 self._progress,
                 self._summary,
@@ -127,23 +148,23 @@ class Detector:
         self._progress = state.progress
         self._summary = state.summary
 
-    def _judge(self, sample: Sample) -> list[Transition]:
-        if self._first_step < 0:
-            self._first_step = sample.step
-        now = measure(sample)
-        self._history.append(sample.step, now)
-        self._progress = note(self._progress, sample, self._history, self.context)
-        moment = Moment(self.context, sample, now, self._history, self._first_step, self._schedule)
-        transitions: list[Transition] = []
-        for rule in self._rules:
-            transitions += self._apply(rule, moment)
-        self.judged_step, self.judged_time = sample.step, sample.time
-        for one in transitions:
-            if one.state == "firing" and one.severity == "critical":
-                self._note_critical(one.step)
-        return transitions
+    def _apply(self, rule: AnyRule, stretch: Stretch) -> list[Transition]:
+        """One rule over a stretch: what it says where it is loud, which is found anew once it may differ."""
+        found: list[Transition] = []
+        row = 0
+        while row < len(stretch):
+            state, is_open = self._states[rule.name], self._is_open(rule)
+            loud = _loud(rule, stretch, state, is_open, row)
+            end = row + len(loud)
+            for place in np.flatnonzero(loud).tolist():
+                found += self._update(rule, stretch.moment(row + place))
+                if self._states[rule.name] is not state or self._is_open(rule) != is_open:
+                    end = row + place + 1
+                    break
+            row = end
+        return found
 
-    def _apply(self, rule: AnyRule, moment: Moment) -> list[Transition]:
+    def _update(self, rule: AnyRule, moment: Moment) -> list[Transition]:
         state, verdicts = rule.update(moment, self._states[rule.name])
         self._states[rule.name] = state
         transitions: list[Transition] = []
@@ -159,6 +180,19 @@ class Detector:
                 self._lives.pop(key, None)
         return transitions
 
-    def _note_critical(self, step: int) -> None:
-        if self._progress.first_critical_step is None:
-            self._progress = msgspec.structs.replace(self._progress, first_critical_step=step)
+    def _is_open(self, rule: AnyRule) -> bool:
+        return any(name == rule.name for name, _ in self._lives)
+
+    def _note_critical(self, transitions: Sequence[Transition]) -> None:
+        if self._progress.first_critical_step is not None:
+            return
+        for one in transitions:
+            if one.state == "firing" and one.severity == "critical":
+                self._progress = msgspec.structs.replace(self._progress, first_critical_step=one.step)
+                return
+
+
+def _loud(rule: AnyRule, stretch: Stretch, state: msgspec.Struct, is_open: bool, start: int) -> BoolArray:
+    if isinstance(rule, Selective):
+        return rule.loud(stretch, state, is_open, start)
+    return np.ones(len(stretch) - start, np.bool_)

@@ -1,4 +1,8 @@
-"""The last steps of every measure: one ring for all rules, bounded, NaN where nothing was measured."""
+"""The last steps of every measure: one for all rules, bounded, NaN where nothing was measured.
+
+Steps come by blocks. Rules look at each of them from where it stands: `stand_at` says which one is the
+newest, and nothing behind it is seen.
+"""
 
 import math
 from typing import Final
@@ -17,39 +21,48 @@ CAPACITY: Final = 256
 
 
 class PackedHistory(msgspec.Struct, frozen=True):
-    """A history as it is stored: steps int64 [k], values float64 [measures, k], latest [measures]."""
+    """A history as it is stored: steps int64 [k], values [measures, k], latest [measures].
+
+    `widths` tells of each measure in how many bytes its values are written: 8, 4 where float32 holds them
+    all, 0 where all are NaN. Without it, as older ones were written, it is 8 for all.
+    """
 
     steps: bytes
     values: bytes
     latest_steps: bytes
     latest_values: bytes
+    widths: bytes = b""
 
 
 class History:
-    """Keeps the last `CAPACITY` samples, and of each measure its latest finite value.
-
-    The arrays hold twice the capacity, so that a window is always one contiguous slice.
-    """
+    """Keeps the last `CAPACITY` samples, and of each measure its latest finite value."""
 
     def __init__(self) -> None:
-        self._steps: StepArray = np.zeros(2 * CAPACITY, np.int64)
-        self._values: FloatArray = np.full((NUM_MEASURES, 2 * CAPACITY), np.nan)
-        self._end = 0
-        self._latest_steps: StepArray = np.full(NUM_MEASURES, -1, np.int64)
-        self._latest_values: FloatArray = np.full(NUM_MEASURES, np.nan)
+        self._steps: StepArray = np.zeros(0, np.int64)
+        self._values: FloatArray = np.zeros((NUM_MEASURES, 0))
+        # Where the newest block begins, and where the samples end that are seen
+        self._start = self._end = 0
+        # The latest finite value of each measure before the first sample, and up to each the place of its own
+        self._before_steps: StepArray = np.full(NUM_MEASURES, -1, np.int64)
+        self._before_values: FloatArray = np.full(NUM_MEASURES, np.nan)
+        self._latest = np.zeros((NUM_MEASURES, 0), np.intp)
 
-    def append(self, step: int, row: FloatArray) -> None:
-        """Takes the measures [measures] of one more step."""
-        if self._end == 2 * CAPACITY:
-            self._steps[: CAPACITY - 1] = self._steps[CAPACITY + 1 :]
-            self._values[:, : CAPACITY - 1] = self._values[:, CAPACITY + 1 :]
-            self._end = CAPACITY - 1
-        self._steps[self._end] = step
-        self._values[:, self._end] = row
-        self._end += 1
-        finite = np.isfinite(row)
-        self._latest_steps[finite] = step
-        self._latest_values[finite] = row[finite]
+    def extend(self, steps: StepArray, values: FloatArray) -> None:
+        """Takes more steps [k] with their measures [measures, k], and stands at the last."""
+        kept = slice(max(0, self._end - CAPACITY), self._end)
+        before = [self._latest_before(measure, kept.start) for measure in range(NUM_MEASURES)]
+        self._before_steps = np.array([step for step, _ in before], np.int64)
+        self._before_values = np.array([value for _, value in before])
+        self._start = kept.stop - kept.start
+        self._steps = np.concatenate((self._steps[kept], steps))
+        self._values = np.concatenate((self._values[:, kept], values), axis=1)
+        self._end = len(self._steps)
+        places = np.where(np.isfinite(self._values), np.arange(self._end), -1)
+        self._latest = np.maximum.accumulate(places, axis=1)
+
+    def stand_at(self, row: int) -> None:
+        """Makes a row of the newest block the newest that is seen."""
+        self._end = self._start + row + 1
 
     def __len__(self) -> int:
         return min(self._end, CAPACITY)
@@ -57,25 +70,38 @@ class History:
     def since(self, measure: Measure, first_step: int) -> tuple[StepArray, FloatArray]:
         """Steps and finite values of a measure from `first_step` on."""
         start = max(0, self._end - CAPACITY)
-        start += int(np.searchsorted(self._steps[start : self._end], first_step))
+        start += int(self._steps[start : self._end].searchsorted(first_step))
         steps, values = self._steps[start : self._end], self._values[measure, start : self._end]
         finite = np.isfinite(values)
         return steps[finite], values[finite]
 
+    def all(self, measure: Measure) -> tuple[StepArray, FloatArray, int]:
+        """All that is held, of steps not yet seen too: steps, values, where the newest block begins."""
+        return self._steps, self._values[measure], self._start
+
     def latest(self, measure: Measure, first_step: int) -> float:
         """The latest finite value, NaN where there is none since `first_step`."""
-        if self._latest_steps[measure] < max(first_step, 0):
-            return math.nan
-        return float(self._latest_values[measure])
+        step, value = self._latest_before(measure, self._end)
+        return math.nan if step < max(first_step, 0) else value
+
+    def latest_within(self, measure: Measure, window_steps: int) -> FloatArray:
+        """For each step of the newest block the latest finite value up to it, NaN if it is older."""
+        steps, places = self._steps[self._start :], self._latest[measure, self._start :]
+        told = np.where(places >= 0, self._steps[places], self._before_steps[measure])
+        values = np.where(places >= 0, self._values[measure, places], self._before_values[measure])
+        return np.where(told >= np.maximum(steps - window_steps, 0), values, np.nan)
 
     def pack(self) -> PackedHistory:
         """What a restart needs to go on as if nothing had happened."""
         kept = slice(max(0, self._end - CAPACITY), self._end)
+        packed = [_pack(row) for row in self._values[:, kept]]
+        latest = [self._latest_before(measure, self._end) for measure in range(NUM_MEASURES)]
         return PackedHistory(
             self._steps[kept].tobytes(),
-            self._values[:, kept].tobytes(),
-            self._latest_steps.tobytes(),
-            self._latest_values.tobytes(),
+            b"".join(data for _, data in packed),
+            np.array([step for step, _ in latest], np.int64).tobytes(),
+            np.array([value for _, value in latest]).tobytes(),
+            bytes(width for width, _ in packed),
         )
 
     @classmethod
@@ -83,10 +109,31 @@ class History:
         """The inverse of `pack`."""
         history = cls()
         steps = np.frombuffer(packed.steps, np.int64)
-        history._end = len(steps)
-        history._steps[: len(steps)] = steps
-        values = np.frombuffer(packed.values, np.float64).reshape(NUM_MEASURES, -1)
-        history._values[:, : len(steps)] = values
-        history._latest_steps = np.frombuffer(packed.latest_steps, np.int64).copy()
-        history._latest_values = np.frombuffer(packed.latest_values, np.float64).copy()
+        widths = packed.widths or bytes([8] * (len(packed.latest_steps) // 8))
+        values = np.full((NUM_MEASURES, len(steps)), np.nan)
+        offset = 0
+        for measure, width in enumerate(widths):
+            if width:
+                values[measure] = np.frombuffer(packed.values, f"<f{width}", len(steps), offset)
+            offset += width * len(steps)
+        history._before_steps[: len(widths)] = np.frombuffer(packed.latest_steps, np.int64)
+        history._before_values[: len(widths)] = np.frombuffer(packed.latest_values, np.float64)
+        history.extend(steps, values)
         return history
+
+    def _latest_before(self, measure: int, end: int) -> tuple[int, float]:
+        """Step and value of the latest finite one among the first `end` samples, or before them."""
+        place = self._latest[measure, end - 1] if end else -1
+        if place < 0:
+            return int(self._before_steps[measure]), float(self._before_values[measure])
+        return int(self._steps[place]), float(self._values[measure, place])
+
+
+def _pack(row: FloatArray) -> tuple[int, bytes]:
+    """A measure's values in as few bytes as lose nothing, and how many that is for each."""
+    if np.isnan(row).all():
+        return 0, b""
+    with np.errstate(over="ignore"):
+        narrow = row.astype("<f4")
+    is_same = np.array_equal(narrow.astype(np.float64), row, equal_nan=True)
+    return (4, narrow.tobytes()) if is_same else (8, row.astype("<f8").tobytes())

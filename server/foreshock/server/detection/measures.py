@@ -4,16 +4,15 @@ Each is one worst case over layers; NaN where the run does not measure it or mea
 except where the carried log scale knows better.
 """
 
-import math
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreshock.server.detection.sample import Sample
+from foreshock.server.detection.block import Block
+from foreshock.server.detection.sample import BoolArray, FloatArray, Sample
 
-FloatArray = NDArray[np.float64]
-NAN = float("nan")
+NAN: Final = float("nan")
 
 
 class Measure(IntEnum):
@@ -35,36 +34,25 @@ class Measure(IntEnum):
     HEADROOM_BITS = 11
 
 
-def measure(sample: Sample) -> FloatArray:
-    """The measures [Measure] of one step."""
-    rms = sample.layers("stream_rms")
-    return np.array(
+def measure(block: Block) -> FloatArray:
+    """The measures [Measure, S] of a block's steps."""
+    rms = block.layers("stream_rms")
+    return np.stack(
         (
-            sample.scalar("loss"),
-            sample.scalar("grad_norm"),
-            sample.scalar("clip_coefficient"),
-            canary_gain(sample),
-            largest(sample.layers("layer_amax_forward_mean")),
-            largest(sample.layers("layer_amax_backward_mean")),
-            _log_composite(sample, "composite_amax_forward_mean"),
-            _log_composite(sample, "composite_amax_backward_mean"),
-            smallest(sample.layers("composite_smallest_sum_mean")),
+            block.scalar("loss"),
+            block.scalar("grad_norm"),
+            block.scalar("clip_coefficient"),
+            _canary_gain(block),
+            worst_of_layers(block.layers("layer_amax_forward_mean")),
+            worst_of_layers(block.layers("layer_amax_backward_mean")),
+            _log_composite(block, "composite_amax_forward_mean"),
+            _log_composite(block, "composite_amax_backward_mean"),
+            np.fmin.reduce(block.layers("composite_smallest_sum_mean"), axis=1, initial=NAN),
             _ratio(rms),
-            largest(rms),
-            sample.scalar("headroom_bits"),
+            worst_of_layers(rms),
+            block.scalar("headroom_bits"),
         )
     )
-
-
-def canary_gain(sample: Sample) -> float:
-    """Layer 0's gain, mean over tokens, the worse of both directions."""
-    both = [
-        float(layers[0])
-        for series in ("layer_amax_forward_mean", "layer_amax_backward_mean")
-        if len(layers := sample.layers(series))
-    ]
-    finite = [gain for gain in both if not math.isnan(gain)]
-    return max(finite) if finite else sample.scalar("canary_gain")
 
 
 def layer_gains(sample: Sample) -> FloatArray:
@@ -76,14 +64,33 @@ def layer_gains(sample: Sample) -> FloatArray:
     return np.fmax(forward, backward)
 
 
+def block_gains(block: Block) -> FloatArray | None:
+    """The same of many steps, [S, layers]; None where the two directions know different layers."""
+    forward, backward = block.layers("layer_amax_forward_mean"), block.layers("layer_amax_backward_mean")
+    if forward.shape == backward.shape:
+        return np.fmax(forward, backward)
+    if not forward.size or not backward.size:
+        return forward if forward.size else backward
+    return None
+
+
+def tells_gains(block: Block) -> BoolArray:
+    """At which steps [S] any layer's gain was told."""
+    ways = ("layer_amax_forward_mean", "layer_amax_backward_mean")
+    places = np.concatenate([block.columns.layers(series) for series in ways])
+    told: BoolArray = np.logical_or.reduce(block.present[:, places], axis=1)
+    return told
+
+
 def largest(values: FloatArray) -> float:
     """The largest that is not NaN."""
     return float(np.fmax.reduce(values)) if len(values) else NAN
 
 
-def smallest(values: FloatArray) -> float:
-    """The smallest that is not NaN."""
-    return float(np.fmin.reduce(values)) if len(values) else NAN
+def worst_of_layers(values: FloatArray) -> FloatArray:
+    """The largest [S] of values [S, layers] that is not NaN; NaN where none is."""
+    most: FloatArray = np.fmax.reduce(values, axis=1, initial=NAN)
+    return most
 
 
 def worst_layer(values: FloatArray, lowest: bool = False) -> int:
@@ -93,15 +100,31 @@ def worst_layer(values: FloatArray, lowest: bool = False) -> int:
     return int(np.nanargmin(values) if lowest else np.nanargmax(values))
 
 
-def _ratio(rms: FloatArray) -> float:
-    if len(rms) < 2 or not math.isfinite(rms[0]) or rms[0] <= 0:
-        return NAN
-    return float(rms[-1] / rms[0])
+def _canary_gain(block: Block) -> FloatArray:
+    """Layer 0's gain [S], mean over tokens, the worse of both directions."""
+    forward, backward = block.layers("layer_amax_forward_mean"), block.layers("layer_amax_backward_mean")
+    gain = np.fmax(worst_of_layers(forward[:, :1]), worst_of_layers(backward[:, :1]))
+    return np.where(np.isnan(gain), block.scalar("canary_gain"), gain)
 
 
-def _log_composite(sample: Sample, series: str) -> float:
-    """log of the worst composite; from the carried scale where float32 has overflown."""
-    gain = largest(sample.layers(series))
-    if 0 < gain < math.inf:
-        return math.log(gain)
-    return largest(sample.layers(f"log_{series}"))
+def _ratio(rms: FloatArray) -> FloatArray:
+    """The last layer's over the first's [S]."""
+    if rms.shape[1] < 2:
+        return np.full(len(rms), NAN)
+    first, last = rms[:, 0], rms[:, -1]
+    is_known = np.isfinite(first) & (first > 0)
+    with np.errstate(over="ignore"):
+        return _narrow(np.divide(last, first, out=np.full(len(rms), NAN), where=is_known))
+
+
+def _log_composite(block: Block, series: str) -> FloatArray:
+    """log of the worst composite [S]; from the carried scale where float32 has overflown."""
+    gain = worst_of_layers(block.layers(series))
+    logs = worst_of_layers(block.layers(f"log_{series}"))
+    return _narrow(np.log(gain, out=logs, where=(gain > 0) & (gain < np.inf)))
+
+
+def _narrow(values: FloatArray) -> FloatArray:
+    """What is computed here is kept as precisely as what was sent, and takes as little room."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32).astype(np.float64)

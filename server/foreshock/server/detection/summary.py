@@ -6,10 +6,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.history import History
-from foreshock.server.detection.measures import Measure, layer_gains, worst_layer
-from foreshock.server.detection.sample import Sample
+from foreshock.server.detection.measures import Measure, layer_gains, tells_gains, worst_layer
+from foreshock.server.detection.sample import FloatArray, Sample, StepArray
 
 WARM_UP_SHARE: Final = 0.1
 WARM_UP_AT_MOST: Final = 200
@@ -36,35 +37,35 @@ class Progress(msgspec.Struct, frozen=True):
     worst_layer: int | None = None
 
 
-def note(progress: Progress, sample: Sample, history: History, context: RunContext) -> Progress:
-    """The facts with one more step."""
-    changes: dict[str, Any] = {"num_samples": progress.num_samples + 1}
-    loss = sample.columns.scalar("loss")
-    if loss is not None and sample.present[loss]:
-        changes["died_step"] = _died(progress, sample.step, float(sample.values[loss]))
-    gains = layer_gains(sample)
-    if len(gains):
+def note(progress: Progress, block: Block, now: FloatArray, context: RunContext) -> Progress:
+    """The facts with a block of steps more; `now` are its measures [Measure, S]."""
+    changes: dict[str, Any] = {"num_samples": progress.num_samples + len(block)}
+    loss = block.columns.scalar("loss")
+    if loss is not None:
+        told = block.present[:, loss]
+        changes["died_step"] = _died(progress, block.steps[told], block.values[told, loss])
+    with_layers = np.flatnonzero(tells_gains(block))
+    if len(with_layers):
         changes["has_layers"] = True
-        changes["worst_layer"] = worst_layer(gains)
-    warm_up = context.share_of_run(WARM_UP_SHARE, WARM_UP_AT_MOST)
-    if sample.step >= warm_up:
-        since = sample.step
-        logs = (
-            history.latest(Measure.LOG_COMPOSITE_FORWARD, since),
-            history.latest(Measure.LOG_COMPOSITE_BACKWARD, since),
-        )
-        peak = progress.peak_composite_log
-        for log in logs:
-            if not math.isnan(log) and (peak is None or log > peak):
-                peak = log
-                changes |= {"peak_composite_log": peak, "peak_step": sample.step}
+        changes["worst_layer"] = worst_layer(layer_gains(block.sample(int(with_layers[-1]))))
+    logs = now[[Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD]]
+    logs = np.fmax.reduce(np.where(np.isfinite(logs), logs, np.nan))
+    logs[block.steps < context.share_of_run(WARM_UP_SHARE, WARM_UP_AT_MOST)] = np.nan
+    if not np.isnan(logs).all():
+        peak = int(np.nanargmax(logs))
+        if progress.peak_composite_log is None or logs[peak] > progress.peak_composite_log:
+            changes |= {"peak_composite_log": float(logs[peak]), "peak_step": int(block.steps[peak])}
     return msgspec.structs.replace(progress, **changes)
 
 
-def _died(progress: Progress, step: int, loss: float) -> int | None:
-    if math.isfinite(loss):
-        return None
-    return step if progress.died_step is None else progress.died_step
+def _died(progress: Progress, steps: StepArray, losses: FloatArray) -> int | None:
+    """The first of the non-finite losses that all those end in that were told."""
+    finite = np.flatnonzero(np.isfinite(losses))
+    if not len(finite):
+        first = int(steps[0]) if len(steps) else None
+        return first if progress.died_step is None else progress.died_step
+    failed = steps[finite[-1] + 1 :]
+    return int(failed[0]) if len(failed) else None
 
 
 def final_loss(history: History, context: RunContext, last_step: int) -> float | None:

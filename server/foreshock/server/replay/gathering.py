@@ -15,7 +15,8 @@ from foreshock.exchange.rows import Row
 from foreshock.exchange.streams import MAX_ATTEMPTS
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import Columns, columns_of
-from foreshock.server.detection.sample import BoolArray, FloatArray, reduce_ranks
+from foreshock.server.detection.joining import reduce_ranks
+from foreshock.server.detection.sample import BoolArray, FloatArray
 from foreshock.wire.records import MAX_COLUMNS
 
 BLOCK_STEPS: Final = 1024

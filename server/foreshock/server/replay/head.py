@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,13 @@ _NUMBERS: Final = ("step", "time", "rank", "wall_time")
 
 def csv_head(path: Path) -> dict[str, Any]:
     """A CSV file's columns with their first cells; raises SourceError where it names too many."""
-    reader = csv.reader(read_lines(path))
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        cells = next(reader, [])
-    except csv.Error as error:
-        raise SourceError(path, str(error), max(1, reader.line_num)) from error
+    with closing(read_lines(path)) as lines:
+        reader = csv.reader(lines)
+        try:
+            names = [name.strip() for name in next(reader, [])]
+            cells = next(reader, [])
+        except csv.Error as error:
+            raise SourceError(path, str(error), max(1, reader.line_num)) from error
     if len(names) > MAX_COLUMNS:
         raise SourceError(path, f"names {len(names)} columns; at most {MAX_COLUMNS} are allowed", 1)
     return dict(zip(names, cells + [""] * len(names), strict=False))
@@ -29,10 +31,11 @@ def csv_head(path: Path) -> dict[str, Any]:
 
 def jsonl_head(path: Path) -> dict[str, Any]:
     """The first object of a file of JSON lines; empty where there is none."""
-    try:
-        first = json.loads(next((line for line in read_lines(path) if not line.isspace()), "{}"))
-    except (ValueError, RecursionError):
-        return {}  # told with its line when it is read
+    with closing(read_lines(path)) as lines:
+        try:
+            first = json.loads(next((line for line in lines if not line.isspace()), "{}"))
+        except (ValueError, RecursionError):
+            return {}  # told with its line when it is read
     return first if isinstance(first, dict) else {}
 
 

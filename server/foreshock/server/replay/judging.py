@@ -25,4 +25,4 @@ def replay_trace(
                 yield from case.supersede(attempt)
             case = Case(attempt, context, rules)
             case.note_changes(trace.changes(attempt), {})
-        yield from case.advance(list(block.samples()), int(block.steps[-1]))
+        yield from case.advance(block, int(block.steps[-1]))

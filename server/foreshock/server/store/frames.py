@@ -13,7 +13,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from foreshock.server.detection.context import IndexArray, judged_places
-from foreshock.server.detection.sample import RankFrames, StepArray
+from foreshock.server.detection.joining import RankFrames
+from foreshock.server.detection.sample import StepArray
 from foreshock.server.detection.watermark import Absence, is_absent
 from foreshock.server.store.layouts import unpack_names
 from foreshock.server.store.schema import layouts, records

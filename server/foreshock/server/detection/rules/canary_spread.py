@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.server.detection.measures import layer_gains
+from foreshock.server.detection.block import Block
+from foreshock.server.detection.measures import block_gains, layer_gains, tells_gains, worst_of_layers
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
-from foreshock.server.detection.sample import FloatArray
+from foreshock.server.detection.sample import BoolArray, FloatArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE = (
@@ -71,6 +73,27 @@ class CanarySpread:
         state = self._follow(moment.step, state, is_out)
         return state, (self._judge(moment, state, gains),)
 
+    def loud(self, stretch: Stretch, state: CanaryState, is_open: bool, start: int) -> BoolArray:
+        """Where a layer leaves its band or comes back, until that is counted; all steps of an open alert."""
+        block = stretch.block.part(start, len(stretch))
+        gains, told = block_gains(block), tells_gains(block)
+        if gains is None or is_open or len(state.left_step) != gains.shape[1] or math.isnan(state.first_gain):
+            return told
+        outside = np.array(state.outside)
+        if not np.isin(outside, (0, self.samples)).all() or self._spread(state)[0] is Condition.HOLDS:
+            return told
+        changes = ~(gains <= self.high) != (outside > 0)
+        loud: BoolArray = told & (np.logical_or.reduce(changes, axis=1) | self._has_news(block, state))
+        return loud
+
+    def _has_news(self, block: Block, state: CanaryState) -> BoolArray:
+        """Where something is told whose first value is not known yet."""
+        firsts = [block.scalar(series) for series in TRIAGE.values() if series not in state.first_values]
+        if "stream_rms" not in state.first_values:
+            firsts.append(worst_of_layers(block.layers("stream_rms")[:, :1]))
+        news: BoolArray = np.logical_or.reduce(np.isfinite(np.reshape(firsts, (-1, len(block)))))
+        return news
+
     def _begin(self, moment: Moment, state: CanaryState, gains: FloatArray) -> CanaryState:
         if len(state.left_step) < len(gains):
             missing = len(gains) - len(state.left_step)
@@ -105,6 +128,13 @@ class CanarySpread:
         return msgspec.structs.replace(state, left_step=tuple(left), outside=tuple(outside))
 
     def _judge(self, moment: Moment, state: CanaryState, gains: FloatArray) -> Verdict:
+        condition, followers = self._spread(state)
+        if followers is None:
+            return self._verdict(condition, gains, lambda: "Layer 0 is back inside its band.")
+        return self._verdict(condition, gains, lambda: self._reason(moment, state, gains, followers))
+
+    def _spread(self, state: CanaryState) -> tuple[Condition, list[int] | None]:
+        """The condition, and the layers that have followed layer 0, None where it has not left itself."""
         gone = {
             layer: left
             for layer, (left, count) in enumerate(zip(state.left_step, state.outside, strict=True))
@@ -112,16 +142,14 @@ class CanarySpread:
         }
         if 0 not in gone:
             inside = state.left_step[0] < 0
-            condition = Condition.CLEAR if inside else Condition.BETWEEN
-            return self._verdict(condition, gains, lambda: "Layer 0 is back inside its band.")
+            return Condition.CLEAR if inside else Condition.BETWEEN, None
         followers = [layer for layer, left in gone.items() if left > gone[0]]
         enough = max(self.min_followers, math.ceil(self.spread_share * (len(state.left_step) - 1)))
         # Layers may leave with layer 0, but none before it, and the rest some steps later
         is_first = min(gone.values()) == gone[0]
         leads = sorted(gone[layer] - gone[0] for layer in followers)
         holds = is_first and len(followers) >= enough and leads[len(leads) // 2] >= self.lead_steps
-        condition = Condition.HOLDS if holds else Condition.BETWEEN
-        return self._verdict(condition, gains, lambda: self._reason(moment, state, gains, followers))
+        return Condition.HOLDS if holds else Condition.BETWEEN, followers
 
     def _reason(self, moment: Moment, state: CanaryState, gains: FloatArray, followers: Sequence[int]) -> str:
         deepest = max(followers, default=0)

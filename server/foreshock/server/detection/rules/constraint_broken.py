@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from foreshock.server.detection.measures import largest, worst_layer
+import numpy as np
+
+from foreshock.server.detection.measures import largest, worst_layer, worst_of_layers
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Stateless, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim, Severity
 
 ADVICE = (
@@ -77,6 +81,21 @@ class ConstraintBroken:
             clear_steps=10,
         )
         return state, (verdict,)
+
+    def loud(self, stretch: Stretch, state: Stateless, is_open: bool, start: int) -> BoolArray:
+        """Where a bound may be broken, and all steps while an alert is open."""
+        if not stretch.context.is_constrained:
+            return stretch.none()[start:]
+        if is_open:
+            return stretch.every()[start:]
+        block = stretch.block.part(start, len(stretch))
+        rows, columns = block.layers("layer_row_error_max"), block.layers("layer_column_error_max")
+        loud = worst_of_layers(block.layers("layer_norm_two_max")) > self.norm_two
+        loud |= worst_of_layers(block.layers("layer_negativity_max")) > self.negativity
+        if rows.shape[1] and columns.shape[1]:
+            row, column = worst_of_layers(rows), worst_of_layers(columns)
+            loud |= (np.fmin(row, column) > self.exact_error) | (np.fmax(row, column) > self.inexact_error)
+        return loud
 
     def _broken(self, moment: Moment) -> Iterator[tuple[float, str, Severity]]:
         """Each broken bound: its value, words with the layer, and how bad it is."""

@@ -10,6 +10,8 @@ import msgspec
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rising import TrendTest, per_step
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE = (
@@ -65,6 +67,10 @@ class ExitStabilityTax:
         tax = self._clipping(moment) or self._share(moment) or self._normalisation(moment)
         improves = tax is not None and self._loss_improves(moment)
         return state, (self._verdict(moment, tax, improves, patience),)
+
+    def loud(self, stretch: Stretch, state: StabilityTaxState, is_open: bool, start: int) -> BoolArray:
+        """Where the next test is due."""
+        return stretch.block.steps[start:] >= state.next_test_step
 
     def _verdict(self, moment: Moment, tax: Tax | None, improves: bool, patience: int) -> Verdict:
         schedule = moment.schedule

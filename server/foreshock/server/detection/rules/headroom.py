@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import msgspec
+import numpy as np
 
 from foreshock.server.detection.measures import Measure, worst_layer
 from foreshock.server.detection.rising import TrendTest
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.trend import Trend, trend
 from foreshock.wire.messages import Claim, Severity
 
@@ -73,6 +76,12 @@ class HeadroomRunningOut:
             condition = Condition.CLEAR if bits > self.keep_bits else Condition.BETWEEN
             return state, (self._verdict(moment, condition, bits, None),)
         return state, (self._verdict(moment, Condition.HOLDS, bits, found),)
+
+    def loud(self, stretch: Stretch, state: HeadroomState, is_open: bool, start: int) -> BoolArray:
+        """Past the gate where the next test is due; before it while an alert is open."""
+        bits = stretch.now[Measure.HEADROOM_BITS, start:]
+        is_due = stretch.block.steps[start:] >= state.next_test_step
+        return np.isfinite(bits) & np.where(bits > self.gate_bits, is_open, is_due)
 
     def _horizon(self, moment: Moment) -> float:
         """An overflow after the run's last step is none."""

@@ -3,20 +3,28 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
 
-from foreshock.server.detection.baseline import Baseline, baseline
+from foreshock.server.detection.baseline import Baseline, baseline, levels, noises
+from foreshock.server.detection.context import IndexArray, RunContext
 from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.past import Past
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.sample import BoolArray, FloatArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE = (
     "Look at the batch of this step and at the gradient norm before it. If the loss does not come back "
     "within some tens of steps, return to the last checkpoint and skip the data or lower the rate."
 )
+
+# Losses that are held against their baselines at once; an outlier among them makes the rest be looked at anew
+ROWS_AT_A_TIME: Final = 256
+ROUNDING: Final = 1e-9
 
 
 class LossSpikeState(msgspec.Struct, frozen=True):
@@ -72,11 +80,9 @@ class LossSpike:
         loss = float(moment.now[Measure.LOSS])
         if not math.isfinite(loss) or moment.step < self.warm_up_share * (moment.context.total_steps or 0):
             return state, SILENT
-        window = moment.context.share_of_run(self.window_share, self.max_window_steps)
-        first = moment.step - max(self.min_window_steps, window)
+        first = moment.step - self._window_steps(moment.context)
         steps, losses = moment.history.since(Measure.LOSS, first)
         steps, losses = steps[:-1], losses[:-1]
-        state = _forget(state, first)
         if state.outliers:
             accepted = ~np.isin(steps, state.outliers)
             steps, losses = steps[accepted], losses[accepted]
@@ -87,6 +93,35 @@ class LossSpike:
             return state, self._quiet(loss)
         return self._judge(moment, state, loss, baseline(steps, losses, moment.step))
 
+    def loud(self, stretch: Stretch, state: LossSpikeState, is_open: bool, start: int) -> BoolArray:
+        """Where a loss is an outlier, all steps of an open alert, and where nothing accepted is left."""
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        losses, steps = stretch.now[Measure.LOSS, rows], stretch.block.steps[rows]
+        is_judged = np.isfinite(losses) & ~(steps < self.warm_up_share * (stretch.context.total_steps or 0))
+        if is_open or state.severe_step >= 0:
+            return is_judged
+        past = Past.of(stretch.history, state.outliers, start, steps, self._window_steps(stretch.context))
+        enough = past.counts >= self.min_samples
+        may_be = is_judged & enough & (losses > (1 + self.min_excess) * past.lowest(8))
+        loud = is_judged & ~enough & (state != LossSpikeState())
+        for count in np.unique(past.counts[may_be]).tolist():
+            chosen = np.flatnonzero(may_be & (past.counts == count))
+            loud[chosen] = self._are_outliers(past, chosen, losses[chosen])
+        return loud
+
+    def _are_outliers(self, past: Past, rows: IndexArray, losses: FloatArray) -> BoolArray:
+        """Which of these losses may be outliers, with some room for rounding."""
+        steps, values = past.windows(rows)
+        level = levels(steps, values, past.steps[rows])
+        excess = losses - level
+        found = excess >= self.min_excess * np.abs(level) * (1 - ROUNDING)
+        noise = noises(values[found], level[found])
+        found[found] = excess[found] >= self.outlier_z * noise * (1 - ROUNDING)
+        return found
+
+    def _window_steps(self, context: RunContext) -> int:
+        return max(self.min_window_steps, context.share_of_run(self.window_share, self.max_window_steps))
+
     def _judge(
         self, moment: Moment, state: LossSpikeState, loss: float, line: Baseline
     ) -> tuple[LossSpikeState, Sequence[Verdict]]:
@@ -94,7 +129,10 @@ class LossSpike:
         is_outlier = z >= self.outlier_z and excess >= self.min_excess
         is_severe = z >= self.severe_z and excess >= self.min_excess
         if is_outlier:
-            state = msgspec.structs.replace(state, outliers=(*state.outliers, moment.step))
+            kept = [
+                step for step in state.outliers if step >= moment.step - self._window_steps(moment.context)
+            ]
+            state = msgspec.structs.replace(state, outliers=(*kept, moment.step))
         if state.severe_step < 0:
             if not is_severe:
                 return state, self._quiet(loss)
@@ -159,11 +197,3 @@ class LossSpike:
             clear_steps=self.recover_steps,
         )
         return (clear,)
-
-
-def _forget(state: LossSpikeState, first_step: int) -> LossSpikeState:
-    """Drops outliers that have left the window."""
-    if not state.outliers or state.outliers[0] >= first_step:
-        return state
-    kept = tuple(step for step in state.outliers if step >= first_step)
-    return msgspec.structs.replace(state, outliers=kept)

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock.server.detection.context import MODEL_PREFIXES
+from foreshock.server.detection.context import MODEL_PREFIXES, Columns, IndexArray
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim, Severity
 
 LOSS_ADVICE = (
@@ -67,13 +70,23 @@ class Nonfinite:
         verdicts.append(self._signal_verdict(moment, bad, state.first))
         return state, verdicts or SILENT
 
+    def loud(self, stretch: Stretch, state: NonfiniteState, is_open: bool, start: int) -> BoolArray:
+        """Where anything that is watched is not finite, and after it until all is well."""
+        if is_open or state.first:
+            return stretch.every()[start:]
+        block = stretch.block
+        places = _watched_places(block.columns)
+        bad = block.present[start:, places] & ~np.isfinite(block.values[start:, places])
+        loud: BoolArray = np.logical_or.reduce(bad, axis=1)
+        return loud
+
     def _bad(self, moment: Moment, finite: NDArray[np.bool_]) -> Iterator[str]:
         """Names of watched columns that are non-finite, in the catalogue's order."""
         sample = moment.sample
         skipped = sample.scalar("step_skipped") == 1
         for place in np.flatnonzero(sample.present & ~finite).tolist():
             series = sample.columns.series[place]
-            if series not in WATCHED and not series.startswith(MODEL_PREFIXES):
+            if not _is_watched(series):
                 continue
             if skipped and series in GRADIENTS:
                 continue
@@ -122,6 +135,16 @@ class Nonfinite:
             subject="signals",
             clear_steps=self.clear_steps,
         )
+
+
+@lru_cache(maxsize=256)
+def _watched_places(columns: Columns) -> IndexArray:
+    watched = [series == "loss" or _is_watched(series) for series in columns.series]
+    return np.flatnonzero(watched)
+
+
+def _is_watched(series: str) -> bool:
+    return series in WATCHED or series.startswith(MODEL_PREFIXES)
 
 
 def _word(value: float) -> str:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import msgspec
+import numpy as np
 
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rising import TrendTest, doubling, per_step
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE = (
@@ -67,6 +70,12 @@ class TimeBomb:
             return state, SILENT
         state = TimeBombState(moment.step + max(1, self.patience.steps(moment.context) // 5))
         return state, (self._judge(moment, worst, level),)
+
+    def loud(self, stretch: Stretch, state: TimeBombState, is_open: bool, start: int) -> BoolArray:
+        """Over the threshold where the next test is due; under it while an alert is open."""
+        level = np.fmax.reduce([stretch.latest(one, self.test.window_steps)[start:] for one in GAINS])
+        is_due = stretch.block.steps[start:] >= state.next_test_step
+        return np.where(level > math.log(self.threshold), is_due, is_open & ~np.isnan(level))
 
     def _judge(self, moment: Moment, one: Measure, level: float) -> Verdict:
         gain = self.test.rise(moment, one, 2 * self.patience.steps(moment.context))

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from foreshock.server.detection.measures import Measure, worst_layer
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Stateless, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE = (
@@ -44,6 +48,14 @@ class Vanishing:
             if not math.isnan(value):
                 verdicts.append(self._verdict(moment, measure, subject, value))
         return state, tuple(verdicts) or SILENT
+
+    def loud(self, stretch: Stretch, state: Stateless, is_open: bool, start: int) -> BoolArray:
+        """Where either is under the threshold, and all steps while an alert is open."""
+        if is_open:
+            return stretch.every()[start:]
+        now = stretch.now[[Measure.SMALLEST_SUM, Measure.STREAM_RMS_RATIO], start:]
+        loud: BoolArray = np.logical_or.reduce(now < self.threshold)
+        return loud
 
     def _verdict(self, moment: Moment, measure: Measure, subject: str, value: float) -> Verdict:
         condition = Condition.BETWEEN

@@ -1,0 +1,48 @@
+"""Steps of a run as rules see them many at a time, to find those that are worth a closer look."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock.server.detection.block import Block
+from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.history import History
+from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.rule import Moment, Schedule
+from foreshock.server.detection.sample import BoolArray, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some steps [S] without a schedule change among them, and their measures `now` [Measure, S].
+
+    The history holds them all; a moment is where it stands at one of them.
+    """
+
+    context: RunContext
+    block: Block
+    now: FloatArray
+    history: History
+    first_step: int
+    schedule: Schedule | None = None
+
+    def __len__(self) -> int:
+        return len(self.block)
+
+    def moment(self, row: int) -> Moment:
+        """One step, with the history that ends with it."""
+        self.history.stand_at(row)
+        now = self.now[:, row]
+        return Moment(self.context, self.block.sample(row), now, self.history, self.first_step, self.schedule)
+
+    def latest(self, measure: Measure, window_steps: int) -> FloatArray:
+        """For each step a measure's latest finite value [S], NaN where it is older than so many steps."""
+        return self.history.latest_within(measure, window_steps)
+
+    def none(self) -> BoolArray:
+        """None of the steps [S]."""
+        return np.zeros(len(self), np.bool_)
+
+    def every(self) -> BoolArray:
+        """All of the steps [S]."""
+        return np.ones(len(self), np.bool_)
