@@ -4,7 +4,7 @@ inactive -> pending   at the first step at which the condition holds
 pending  -> firing    when it holds and has lasted `hold_steps` (at once where that is 0)
 pending  -> resolved  when it is clear, or has not held again for `lapse_steps`
 firing   -> resolved  when it has been clear for `clear_steps`
-firing   -> firing    when the severity rises: told again
+firing   -> firing    when the severity rises, or the rule has news: told again
 
 A condition that lies between keeps an alert as it is.
 """
@@ -145,7 +145,7 @@ def _advance_firing(
     if life.clear_step is not None and step - life.clear_step >= verdict.clear_steps:
         return None, (_transition(msgspec.structs.replace(life, state="resolved"), verdict, step, time),)
     worse = _SEVERITY_ORDER[verdict.severity] > _SEVERITY_ORDER[life.severity]
-    if verdict.condition is Condition.HOLDS and worse:
+    if verdict.condition is Condition.HOLDS and (worse or verdict.again):
         life = msgspec.structs.replace(life, severity=verdict.severity)
         return life, (_transition(life, verdict, step, time),)
     return life, ()

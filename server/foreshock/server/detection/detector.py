@@ -15,6 +15,8 @@ from foreshock.server.alerts import life as alert_life
 from foreshock.server.alerts.life import Life, Transition
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.forecast.forecaster import Forecaster, ForecasterState
+from foreshock.server.detection.forecast.fusion import Model
 from foreshock.server.detection.history import History, PackedHistory
 from foreshock.server.detection.measures import measure
 from foreshock.server.detection.rule import AnyRule, Moment, Schedule
@@ -24,7 +26,7 @@ from foreshock.server.detection.selective import Selective
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.summary import Progress, note, summarise
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 # Schedule changes closer than this are one change: a ramp must not restart patience for ever
 SCHEDULE_GAP_STEPS: Final = 20
 # Sets in one order, so that equal states are equal bytes
@@ -39,6 +41,7 @@ class DetectorState(msgspec.Struct, frozen=True):
     judged_step: int
     judged_time: float
     history: PackedHistory
+    forecaster: ForecasterState
     rules: dict[str, bytes]
     lives: list[Life]
     schedule: Schedule | None
@@ -49,12 +52,16 @@ class DetectorState(msgspec.Struct, frozen=True):
 class Detector:
     """Judges one attempt of one run."""
 
-    def __init__(self, context: RunContext, rules: Sequence[AnyRule] | None = None) -> None:
+    def __init__(
+        self, context: RunContext, rules: Sequence[AnyRule] | None = None, model: Model | None = None
+    ) -> None:
+        """`rules` are the shipped ones, `model` the forecaster's, where none are given."""
         self.context = context
         self._rules = tuple(default_rules() if rules is None else rules)
         self._places = {rule.name: place for place, rule in enumerate(self._rules)}
         self._states: dict[str, msgspec.Struct] = {rule.name: rule.state_type() for rule in self._rules}
         self._history = History()
+        self._forecaster = Forecaster(context, model)
         self._lives: dict[tuple[str, str], Life] = {}
         self._schedule: Schedule | None = None
         self._progress = Progress()
@@ -96,7 +103,8 @@ class Detector:
         now = measure(block)
         self._history.extend(block.steps, now)
         self._progress = note(self._progress, block, now, self.context)
-        stretch = Stretch(self.context, block, now, self._history, self._first_step, self._schedule)
+        outlook = self._forecaster.advance(block)
+        stretch = Stretch(self.context, block, now, self._history, self._first_step, self._schedule, outlook)
         found = [one for rule in self._rules for one in self._apply(rule, stretch)]
         # By step, and at each in the order of the rules
         found.sort(key=lambda one: one.step)
@@ -124,6 +132,7 @@ class Detector:
                 self.judged_step,
                 self.judged_time,
                 self._history.pack(),
+                self._forecaster.state(),
                 {name: _encode(state) for name, state in self._states.items()},
                 list(self.lives),
                 self._schedule,
@@ -139,6 +148,7 @@ class Detector:
         self.judged_step = state.judged_step
         self.judged_time = state.judged_time
         self._history = History.unpack(state.history)
+        self._forecaster.restore(state.forecaster)
         for rule in self._rules:
             if rule.name in state.rules:
                 stored = state.rules[rule.name]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import msgspec
 
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.forecast.forecaster import Outlook
 from foreshock.server.detection.history import History
 from foreshock.server.detection.sample import FloatArray, Sample
 from foreshock.wire.messages import Claim, Severity
@@ -35,7 +36,10 @@ class Schedule(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A step as rules see it: the sample, its measures `now`, and the history that ends with it."""
+    """A step as rules see it: the sample, its measures `now`, and the history that ends with it.
+
+    It is row `row` of the block that `outlook` forecasts from.
+    """
 
     context: RunContext
     sample: Sample
@@ -43,6 +47,8 @@ class Moment:
     history: History
     first_step: int
     schedule: Schedule | None = None
+    outlook: Outlook | None = None
+    row: int = 0
 
     @property
     def step(self) -> int:
@@ -80,7 +86,7 @@ class Verdict:
     An alert fires once the condition has held for `hold_steps` and resolves once it has been clear
     for `clear_steps`; a pending one lapses when it has not held for `lapse_steps`. `say` gives the
     reason in plain words with the numbers; it is asked only when an alert changes. `patience_from`
-    restarts the patience (a logged schedule change).
+    restarts the patience (a logged schedule change). `again` tells of an alert that fires already.
     """
 
     condition: Condition
@@ -94,6 +100,7 @@ class Verdict:
     lapse_steps: int | None = None
     patience_from: int | None = None
     grounds: Grounds = NO_GROUNDS
+    again: bool = False
 
     @property
     def reason(self) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.forecast.forecaster import Outlook
 from foreshock.server.detection.history import History
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rule import Moment, Schedule
@@ -25,6 +26,7 @@ class Stretch:
     history: History
     first_step: int
     schedule: Schedule | None = None
+    outlook: Outlook | None = None
 
     def __len__(self) -> int:
         return len(self.block)
@@ -32,8 +34,16 @@ class Stretch:
     def moment(self, row: int) -> Moment:
         """One step, with the history that ends with it."""
         self.history.stand_at(row)
-        now = self.now[:, row]
-        return Moment(self.context, self.block.sample(row), now, self.history, self.first_step, self.schedule)
+        return Moment(
+            self.context,
+            self.block.sample(row),
+            self.now[:, row],
+            self.history,
+            self.first_step,
+            self.schedule,
+            self.outlook,
+            row,
+        )
 
     def latest(self, measure: Measure, window_steps: int) -> FloatArray:
         """For each step a measure's latest finite value [S], NaN where it is older than so many steps."""

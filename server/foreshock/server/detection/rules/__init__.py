@@ -8,6 +8,8 @@ from foreshock.server.detection.rules.exit_stability_tax import ExitStabilityTax
 from foreshock.server.detection.rules.headroom import HeadroomRunningOut
 from foreshock.server.detection.rules.loss_spike import LossSpike
 from foreshock.server.detection.rules.nonfinite import Nonfinite
+from foreshock.server.detection.rules.spike_ahead import SpikeAhead
+from foreshock.server.detection.rules.structural_risk import StructuralRisk
 from foreshock.server.detection.rules.time_bomb import TimeBomb
 from foreshock.server.detection.rules.vanishing import Vanishing
 
@@ -19,6 +21,8 @@ __all__ = [
     "HeadroomRunningOut",
     "LossSpike",
     "Nonfinite",
+    "SpikeAhead",
+    "StructuralRisk",
     "TimeBomb",
     "Vanishing",
     "default_rules",
@@ -31,6 +35,8 @@ def default_rules() -> tuple[AnyRule, ...]:
         Nonfinite(),
         ExitAmax(),
         HeadroomRunningOut(),
+        SpikeAhead(),
+        StructuralRisk(),
         TimeBomb(),
         CanarySpread(),
         ConstraintBroken(),

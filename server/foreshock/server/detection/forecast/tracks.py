@@ -1,0 +1,130 @@
+"""What each channel has been doing: exponential means over three spans, its noise, its floor.
+
+All are linear recursions over steps, run by one compiled loop over a whole block, with their state
+carried from block to block: the numbers are the same however the steps were cut. A step at which a
+channel has no value moves nothing but the weights of the past; a channel that has had none for some
+eight spans has no mean either.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from scipy.signal import lfilter
+
+from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.forecast.channels import NUM_CHANNELS
+from foreshock.server.detection.sample import FloatArray, StepArray
+
+SHORTEST_WINDOW: Final = 20
+LONGEST_WINDOW: Final = 200
+# The spans of the means, in windows
+FAST: Final = 1 / 8
+MIDDLE: Final = 1 / 2
+SLOW: Final = 2.0
+# A mean made of less than this share of one new value's weight is no news any more
+_STALE: Final = 1e-3
+WARM_UP_SHARE: Final = 0.02
+
+
+def window_steps(context: RunContext) -> int:
+    """The window of a run: a tenth of it, 20 to 200 steps; 200 where its length is unknown."""
+    return max(SHORTEST_WINDOW, context.share_of_run(0.1, LONGEST_WINDOW))
+
+
+class TracksState(msgspec.Struct, frozen=True):
+    """Everything that tracks remember: arrays as bytes of float64."""
+
+    filters: bytes
+    previous: bytes
+    floor: bytes
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A block's tracks [S, channels]: means over the three spans, noise (mean absolute difference
+    from the middle mean of the step before) over one and an eighth of a window, and the lowest fast
+    mean since the warm-up."""
+
+    now: FloatArray
+    fast: FloatArray
+    middle: FloatArray
+    slow: FloatArray
+    noise: FloatArray
+    fresh_noise: FloatArray
+    floor: FloatArray
+    window: int
+
+    def part(self, rows: StepArray) -> "View":
+        """Some of the steps."""
+        return View(
+            self.now[rows],
+            self.fast[rows],
+            self.middle[rows],
+            self.slow[rows],
+            self.noise[rows],
+            self.fresh_noise[rows],
+            self.floor[rows],
+            self.window,
+        )
+
+
+class Tracks:
+    """Follows all channels of one run."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.window = window_steps(context)
+        self._warm_up = context.share_of_run(WARM_UP_SHARE, SHORTEST_WINDOW)
+        self._gains = [2.0 / (share * self.window + 1.0) for share in (FAST, MIDDLE, SLOW, 1.0, FAST)]
+        # For each span the filter of the weighted sum and that of the weights
+        self._filters: FloatArray = np.zeros((len(self._gains), 2, NUM_CHANNELS))
+        self._previous: FloatArray = np.full(NUM_CHANNELS, np.nan)
+        self._floor: FloatArray = np.full(NUM_CHANNELS, np.inf)
+        self.num_steps = 0
+
+    def advance(self, values: FloatArray) -> View:
+        """Follows values [S, channels] on from where the last block ended."""
+        fast, middle, slow = (self._mean(span, values) for span in range(3))
+        before = np.vstack((self._previous, middle[:-1]))
+        distance = np.abs(values - before)
+        noise, fresh = self._mean(3, distance), self._mean(4, distance)
+        self._previous = middle[-1]
+        counted = self.num_steps + np.arange(len(values))[:, None] >= self._warm_up
+        lowest = np.where(counted & np.isfinite(fast), fast, np.inf)
+        lowest[0] = np.minimum(lowest[0], self._floor)
+        floor = np.minimum.accumulate(lowest, axis=0)
+        self._floor = floor[-1]
+        self.num_steps += len(values)
+        floor = np.where(np.isinf(floor), np.nan, floor)
+        return View(values, fast, middle, slow, noise, fresh, floor, self.window)
+
+    def _mean(self, span: int, values: FloatArray) -> FloatArray:
+        gain = self._gains[span]
+        known = np.isfinite(values)
+        state = self._filters[span]
+        top, state[0] = _filter(gain, np.where(known, values, 0.0), state[0])
+        weight, state[1] = _filter(gain, known.astype(np.float64), state[1])
+        mean = np.full(values.shape, np.nan)
+        np.divide(top, weight, out=mean, where=weight > gain * _STALE)
+        return mean
+
+    def state(self) -> TracksState:
+        """What `restore` goes on from, as if nothing had happened."""
+        return TracksState(
+            self._filters.tobytes(), self._previous.tobytes(), self._floor.tobytes(), self.num_steps
+        )
+
+    def restore(self, state: TracksState) -> None:
+        """Takes over a stored state."""
+        self._filters = np.frombuffer(state.filters).reshape(self._filters.shape).copy()
+        self._previous = np.frombuffer(state.previous).copy()
+        self._floor = np.frombuffer(state.floor).copy()
+        self.num_steps = state.num_steps
+
+
+def _filter(gain: float, values: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """y = gain x + (1 - gain) y' down each column, and what the next block starts from."""
+    filtered, end = lfilter([gain], [1.0, gain - 1.0], values, axis=0, zi=state[None])
+    return filtered, end[0]
