@@ -39,16 +39,16 @@ def baseline(steps: StepArray, values: FloatArray, at_step: int) -> Baseline:
     """The baseline at `at_step` from at least four earlier samples [k]."""
     half = len(values) // 2
     latest = np.sort(values[half:])
-    early, late = _middle(np.sort(values[:half])), _middle(latest)
+    early, late = middle(np.sort(values[:half])), middle(latest)
     # Steps rise, so they are in order already
-    early_step, late_step = _middle(steps[:half]), _middle(steps[half:])
+    early_step, late_step = middle(steps[:half]), middle(steps[half:])
     slope = (late - early) / max(late_step - early_step, 1.0)
     level = late + slope * (at_step - late_step)
     if slope < 0:
         # A falling curve flattens; a line through it must not promise less than the lowest quarter
         level = max(level, float(latest[len(latest) // 4]))
     differences = np.diff(values)
-    spread = _middle(np.sort(np.abs(differences - _middle(np.sort(differences)))))
+    spread = middle(np.sort(np.abs(differences - middle(np.sort(differences)))))
     noise = MAD_TO_SIGMA * spread / math.sqrt(2)
     return Baseline(level, max(noise, LEAST_RELATIVE_NOISE * abs(level), 1e-12))
 
@@ -82,8 +82,8 @@ def _middles(ordered: FloatArray | StepArray) -> FloatArray:
     return (ordered[:, half - 1].astype(np.float64) + ordered[:, half]) / 2
 
 
-def _middle(ordered: FloatArray | StepArray) -> float:
-    """The median of sorted values, without what np.median spends on being general."""
+def middle(ordered: FloatArray | StepArray) -> float:
+    """The median of sorted values [k], without what np.median spends on being general."""
     half = len(ordered) // 2
     if len(ordered) % 2:
         return float(ordered[half])

@@ -14,7 +14,8 @@ from foreshock.server.detection.sample import BoolArray, FloatArray, Sample, Ste
 class Block:
     """Steps [S] in rising order, their times [S], values and presence [S, columns].
 
-    A value that is NaN without `present` was not measured; with it, it was NaN.
+    A value that is NaN without `present` was not measured; with it, it was NaN. Made column by column
+    (order "F"), which is how they are looked at; any other order is only slower.
     """
 
     steps: StepArray
@@ -64,8 +65,8 @@ def block_of(
     """
     columns = columns_of(tuple(series))
     length = len(next(iter(series.values()), ()))
-    values = np.empty((length, len(columns.names)))
-    here = np.ones(values.shape, np.bool_)
+    values = np.empty((length, len(columns.names)), order="F")
+    here = np.ones(values.shape, np.bool_, order="F")
     for place, name in enumerate(columns.names):
         values[:, place] = series[name]
         if present is not None and name in present:

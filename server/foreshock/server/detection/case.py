@@ -15,7 +15,7 @@ from foreshock.server.detection.watermark import Absence, Waiting
 
 STATE_VERSION: Final = 1
 # Steps that are judged between two looks at the clock: 0.2 seconds where every trend is tested
-SLICE: Final = 256
+SLICE: Final = 512
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, order=True):

@@ -21,7 +21,6 @@ from foreshock.server.detection.history import History, PackedHistory
 from foreshock.server.detection.measures import measure
 from foreshock.server.detection.rule import AnyRule, Moment, Schedule
 from foreshock.server.detection.rules import default_rules
-from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.selective import Selective
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.summary import Progress, note, summarise
@@ -58,6 +57,7 @@ class Detector:
         """`rules` are the shipped ones, `model` the forecaster's, where none are given."""
         self.context = context
         self._rules = tuple(default_rules() if rules is None else rules)
+        self._selective = {rule.name: rule for rule in self._rules if isinstance(rule, Selective)}
         self._places = {rule.name: place for place, rule in enumerate(self._rules)}
         self._states: dict[str, msgspec.Struct] = {rule.name: rule.state_type() for rule in self._rules}
         self._history = History()
@@ -164,7 +164,8 @@ class Detector:
         row = 0
         while row < len(stretch):
             state, is_open = self._states[rule.name], self._is_open(rule)
-            loud = _loud(rule, stretch, state, is_open, row)
+            selective = self._selective.get(rule.name)
+            loud = selective.loud(stretch, state, is_open, row) if selective else stretch.every()[row:]
             end = row + len(loud)
             for place in np.flatnonzero(loud).tolist():
                 found += self._update(rule, stretch.moment(row + place))
@@ -200,9 +201,3 @@ class Detector:
             if one.state == "firing" and one.severity == "critical":
                 self._progress = msgspec.structs.replace(self._progress, first_critical_step=one.step)
                 return
-
-
-def _loud(rule: AnyRule, stretch: Stretch, state: msgspec.Struct, is_open: bool, start: int) -> BoolArray:
-    if isinstance(rule, Selective):
-        return rule.loud(stretch, state, is_open, start)
-    return np.ones(len(stretch) - start, np.bool_)

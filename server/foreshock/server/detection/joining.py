@@ -44,8 +44,8 @@ def _grid(
     frames: Sequence[RankFrames], columns: Columns, steps: StepArray, times: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
     """One rank's values and presence [steps, columns]; `times` takes the latest time of each step."""
-    values = np.full((len(steps), len(columns.names)), np.nan)
-    present = np.zeros(values.shape, np.bool_)
+    values = np.full((len(steps), len(columns.names)), np.nan, order="F")
+    present = np.zeros(values.shape, np.bool_, order="F")
     for frame in frames:
         rows = np.searchsorted(steps, frame.steps)
         places = np.array([columns.place[name] for name in frame.columns], np.intp)

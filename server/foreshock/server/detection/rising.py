@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreshock.server.detection.baseline import middle
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rule import Moment
-from foreshock.server.detection.trend import FloatArray, StepArray, Trend, trend
+from foreshock.server.detection.trend import FloatArray, StepArray, Trend, mann_kendall, trend
 
 LOGARITHMIC = frozenset({Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD})
 
@@ -47,7 +48,7 @@ class TrendTest:
     def look(self, moment: Moment, measure: Measure) -> Trend | None:
         """The trend of a positive measure's logarithm over the whole window, None with too few samples."""
         steps, values = self._window(moment, measure, True)
-        return None if len(values) < self.min_samples else self._trend(steps, values)
+        return None if len(values) < self.min_samples else trend(*self._thinned(steps, values))
 
     def ends(self, moment: Moment, measure: Measure) -> tuple[float, float]:
         """Medians of the first and last quarter of the window, of a positive measure's values."""
@@ -71,9 +72,14 @@ class TrendTest:
             # Cheap before dear: the ends of a window that moves differ by what it must have moved
             if seen < self.min_samples or sign * _ends(values[start:]) < least / 2:
                 continue
-            found = self._trend(steps[start:], values[start:])
-            p_value = found.p_rising if sign > 0 else found.p_falling
-            if p_value < self.p_value / len(windows) and sign * found.change >= least:
+            p_value = self.p_value / len(windows)
+            chosen = self._thinned(steps[start:], values[start:])
+            # What the correction for serial correlation could only make larger
+            if mann_kendall(sign * chosen[1])[0] >= p_value:
+                continue
+            found = trend(*chosen)
+            found_p = found.p_rising if sign > 0 else found.p_falling
+            if found_p < p_value and sign * found.change >= least:
                 return found
         return None
 
@@ -84,10 +90,10 @@ class TrendTest:
         positive = values > 0
         return steps[positive], np.log(values[positive])
 
-    def _trend(self, steps: StepArray, values: FloatArray) -> Trend:
+    def _thinned(self, steps: StepArray, values: FloatArray) -> tuple[StepArray, FloatArray]:
         stride = -(-len(values) // self.max_samples)
         # Counted from the end, so that the newest sample always takes part
-        return trend(steps[::-1][::stride][::-1], values[::-1][::stride][::-1])
+        return steps[::-1][::stride][::-1], values[::-1][::stride][::-1]
 
 
 def _halves(window_steps: int, shortest_steps: int) -> list[int]:
@@ -105,7 +111,7 @@ def _ends(values: FloatArray) -> float:
 
 def _end_medians(values: FloatArray) -> tuple[float, float]:
     quarter = max(1, len(values) // 4)
-    return float(np.median(values[:quarter])), float(np.median(values[-quarter:]))
+    return middle(np.sort(values[:quarter])), middle(np.sort(values[-quarter:]))
 
 
 def per_step(found: Trend) -> str:

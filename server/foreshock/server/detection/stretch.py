@@ -1,6 +1,6 @@
 """Steps of a run as rules see them many at a time, to find those that are worth a closer look."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Stretch:
     first_step: int
     schedule: Schedule | None = None
     outlook: Outlook | None = None
+    _latest: dict[tuple[Measure, int], FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.block)
@@ -47,7 +48,10 @@ class Stretch:
 
     def latest(self, measure: Measure, window_steps: int) -> FloatArray:
         """For each step a measure's latest finite value [S], NaN where it is older than so many steps."""
-        return self.history.latest_within(measure, window_steps)
+        asked = (measure, window_steps)
+        if asked not in self._latest:
+            self._latest[asked] = self.history.latest_within(*asked)
+        return self._latest[asked]
 
     def none(self) -> BoolArray:
         """None of the steps [S]."""

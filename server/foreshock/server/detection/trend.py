@@ -65,11 +65,19 @@ def detrend(steps: StepArray, values: FloatArray) -> FloatArray:
     """
     if len(values) <= EXACT_UP_TO:
         return values
-    centred = (steps - steps.mean()) / max(1.0, float(np.ptp(steps)))
-    powers = np.vander(centred, 4)
-    left: FloatArray = values - powers @ np.linalg.lstsq(powers, values, rcond=None)[0]
+    basis = _cubics((steps - steps[0]).tobytes())
+    left: FloatArray = values - basis @ (basis.T @ values)
     # A curve without noise leaves rounding errors, whose order means nothing
     return left if np.ptp(left) > ROUNDING * np.ptp(values) else np.zeros_like(left)
+
+
+@lru_cache(maxsize=256)
+def _cubics(offsets: bytes) -> FloatArray:
+    """An orthonormal basis [k, 4] of the cubics at steps [k], which most windows of a run share."""
+    steps = np.frombuffer(offsets, np.int64)
+    centred = (steps - steps.mean()) / max(1.0, float(np.ptp(steps)))
+    basis: FloatArray = np.linalg.qr(np.vander(centred, 4))[0]
+    return basis
 
 
 def theil_sen(steps: StepArray, values: FloatArray) -> float:
@@ -88,9 +96,10 @@ def mann_kendall(values: FloatArray, detrended: FloatArray | None = None) -> tup
     """
     n = len(values)
     score = kendall_score(values)
-    counts = np.unique(values, return_counts=True)[1]
-    if n <= EXACT_UP_TO and len(counts) == n:
+    has_ties = bool((np.diff(np.sort(values)) == 0).any())
+    if n <= EXACT_UP_TO and not has_ties:
         return _exact_tail(n, score), _exact_tail(n, -score)
+    counts = np.unique(values, return_counts=True)[1] if has_ties else np.ones(1)
     ties = float(np.sum(counts * (counts - 1) * (2 * counts + 5)))
     variance = (n * (n - 1) * (2 * n + 5) - ties) / 18
     if detrended is not None and n > EXACT_UP_TO:

@@ -142,8 +142,8 @@ class Gathering:
 
 def _grid(rows: list[dict[str, float]], columns: Columns) -> tuple[FloatArray, BoolArray]:
     """Values and presence [steps, columns]; rows with the same series are filled in at once."""
-    values = np.full((len(rows), len(columns.names)), np.nan)
-    present = np.zeros(values.shape, np.bool_)
+    values = np.full((len(rows), len(columns.names)), np.nan, order="F")
+    present = np.zeros(values.shape, np.bool_, order="F")
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
         alike.setdefault(tuple(row), []).append(place)

@@ -81,7 +81,7 @@ class ParquetTrace:
 
     def _parts(self, batch: Any, names: Sequence[str], times: Sequence[str], start: int) -> Iterator[Part]:
         shape = (batch.num_rows, len(names))
-        values, present = np.empty(shape), np.ones(shape, np.bool_)
+        values, present = np.empty(shape, order="F"), np.ones(shape, np.bool_, order="F")
         for place, name in enumerate(names):
             column = batch.column(name)
             values[:, place] = self._floats(name, column)

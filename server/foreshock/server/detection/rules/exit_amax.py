@@ -13,7 +13,7 @@ from foreshock.server.detection.rising import TrendTest, doubling, per_step
 from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
-from foreshock.server.detection.trend import ROUNDING, Trend
+from foreshock.server.detection.trend import Trend
 from foreshock.wire.messages import Claim
 
 ADVICE = (
@@ -76,11 +76,11 @@ class ExitAmax:
     def loud(self, stretch: Stretch, state: ExitAmaxState, is_open: bool, start: int) -> BoolArray:
         """Over the threshold where the next test is due; under it while an alert is open."""
         levels = {one: stretch.latest(one, self.test.window_steps)[start:] for one in CANDIDATES}
-        over = levels[Measure.CANARY_GAIN] > self.threshold * (1 - ROUNDING)
+        over = levels[Measure.CANARY_GAIN] > self.threshold
         for one in CANDIDATES[1:]:
-            over |= levels[one] > math.log(self.threshold) - ROUNDING
+            over |= levels[one] > math.log(self.threshold)
         is_due = stretch.block.steps[start:] >= state.next_test_step
-        return np.where(over, is_due | is_open, is_open)
+        return np.where(over, is_due, is_open)
 
     def _look(self, moment: Moment, levels: dict[Measure, float]) -> tuple[Measure, Trend | None]:
         """The largest candidate over the threshold that rises, or else the largest one."""

@@ -67,15 +67,16 @@ class HeadroomRunningOut:
             return state, SILENT
         if bits > self.gate_bits:
             condition = Condition.CLEAR if bits > self.clear_bits else Condition.BETWEEN
-            return state, (self._verdict(moment, condition, bits, None),)
+            return state, (self._verdict(moment, condition, bits, None, math.inf),)
         if moment.step < state.next_test_step:
             return state, SILENT
         found = self.test.fall(moment, Measure.HEADROOM_BITS, self.shortest_steps, in_logs=False)
         state = HeadroomState(moment.step + (1 if found else 3))
-        if found is None or self._steps_left(moment, bits, found) > self._horizon(moment):
+        left = math.inf if found is None else self._steps_left(moment, bits, found)
+        if left > self._horizon(moment):
             condition = Condition.CLEAR if bits > self.keep_bits else Condition.BETWEEN
-            return state, (self._verdict(moment, condition, bits, None),)
-        return state, (self._verdict(moment, Condition.HOLDS, bits, found),)
+            return state, (self._verdict(moment, condition, bits, None, math.inf),)
+        return state, (self._verdict(moment, Condition.HOLDS, bits, found, left),)
 
     def loud(self, stretch: Stretch, state: HeadroomState, is_open: bool, start: int) -> BoolArray:
         """Past the gate where the next test is due; before it while an alert is open."""
@@ -95,8 +96,9 @@ class HeadroomRunningOut:
         slope = max(found.slope, trend(steps, values).slope if len(steps) > 2 else found.slope)
         return max(bits, 0.0) / -slope if slope < 0 else math.inf
 
-    def _verdict(self, moment: Moment, condition: Condition, bits: float, found: Trend | None) -> Verdict:
-        left = math.inf if found is None else self._steps_left(moment, bits, found)
+    def _verdict(
+        self, moment: Moment, condition: Condition, bits: float, found: Trend | None, left: float
+    ) -> Verdict:
         severity: Severity = "critical" if left <= self.critical_steps else "warning"
         return Verdict(
             condition,
