@@ -32,7 +32,7 @@ def delete_command(run: str, url: str | None, token: str | None, *, as_json: boo
         told = ask("DELETE", f"/runs/{quote(run, safe='')}", url, token)
         _print(told, f"run {run} is deleted: its rows go within minutes, its id stays taken", as_json)
 
-    return _run("runs delete", act)
+    return run_command("runs delete", act)
 
 
 def pin_command(run: str, verb: str, url: str | None, token: str | None, *, as_json: bool) -> int:
@@ -43,7 +43,7 @@ def pin_command(run: str, verb: str, url: str | None, token: str | None, *, as_j
         state = "kept whatever its project's limits say" if told["pinned"] else "left to its project's limits"
         _print(told, f"run {run} is {state}", as_json)
 
-    return _run(f"runs {verb}", act)
+    return run_command(f"runs {verb}", act)
 
 
 def keep_command(
@@ -62,7 +62,7 @@ def keep_command(
         told = ask("PUT", f"/projects/{quote(project, safe='')}", url, token, limits)
         _print(told, f"project {project} keeps {_limits(told)}", as_json)
 
-    return _run("projects keep", act)
+    return run_command("projects keep", act)
 
 
 def list_command(url: str | None, token: str | None, *, as_json: bool) -> int:
@@ -76,7 +76,7 @@ def list_command(url: str | None, token: str | None, *, as_json: bool) -> int:
         )
         _print(told, "\n".join(lines) or "no project yet", as_json)
 
-    return _run("projects list", act)
+    return run_command("projects list", act)
 
 
 def parse_bytes(text: str) -> int:
@@ -105,7 +105,7 @@ def ask(method: str, path: str, url: str | None, token: str | None, body: Any = 
         raise RemoteError(
             f"{base} answered {answer.status_code}, but is no collector: check --url"
         ) from error
-    if answer.status_code != 200:
+    if not answer.is_success:
         raise RemoteError(f"{told.get('title', 'refused')}: {told.get('detail', answer.status_code)}")
     return told
 
@@ -120,7 +120,8 @@ def _print(told: dict[str, Any], line: str, as_json: bool) -> None:
     print(json.dumps(told) if as_json else line)
 
 
-def _run(name: str, act: Callable[[], None]) -> int:
+def run_command(name: str, act: Callable[[], None]) -> int:
+    """The exit status of a command: 0, or 2 after one line on stderr that says what went wrong."""
     try:
         act()
     except ServerError as error:
