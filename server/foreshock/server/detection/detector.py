@@ -73,11 +73,13 @@ class Detector:
     @property
     def lives(self) -> tuple[Life, ...]:
         """The alerts that are pending or firing, in the order in which they were opened."""
-        return tuple(
-            sorted(
-                self._lives.values(),
-                key=lambda one: (one.opened_step, self._places.get(one.rule, -1), one.subject),
-            )
+        return tuple(one for one in self._ordered() if one.is_open)
+
+    def _ordered(self) -> list[Life]:
+        """All alerts, those too that are remembered because they may come back."""
+        return sorted(
+            self._lives.values(),
+            key=lambda one: (one.opened_step, self._places.get(one.rule, -1), one.subject),
         )
 
     @property
@@ -134,7 +136,7 @@ class Detector:
                 self._history.pack(),
                 self._forecaster.state(),
                 {name: _encode(state) for name, state in self._states.items()},
-                list(self.lives),
+                self._ordered(),
                 self._schedule,
                 self._progress,
                 self._summary,

@@ -4,8 +4,8 @@ A rule says at each step whether its condition holds, is clear, or lies between.
 fires or resolves an alert is decided in one place, `foreshock.server.alerts.life`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -83,10 +83,12 @@ NO_GROUNDS = Grounds()
 class Verdict:
     """What a rule holds of one subject at one step.
 
-    An alert fires once the condition has held for `hold_steps` and resolves once it has been clear
-    for `clear_steps`; a pending one lapses when it has not held for `lapse_steps`. `say` gives the
-    reason in plain words with the numbers; it is asked only when an alert changes. `patience_from`
-    restarts the patience (a logged schedule change). `again` tells of an alert that fires already.
+    An alert fires once the condition has held for `hold_steps` and `hold_seconds`, and resolves once it
+    has been clear for `clear_steps` and `clear_seconds`; a pending one lapses when it has not held for
+    `lapse_steps`. Seconds pass by the samples' own times. `say` gives the reason in plain words with the
+    numbers; it is asked only when an alert changes. `patience_from` restarts the patience (a logged
+    schedule change). `labels` are what silences may look for besides the alert's own names. `again` tells of an
+    alert that fires already.
     """
 
     condition: Condition
@@ -101,6 +103,9 @@ class Verdict:
     patience_from: int | None = None
     grounds: Grounds = NO_GROUNDS
     again: bool = False
+    hold_seconds: float = 0.0
+    clear_seconds: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
