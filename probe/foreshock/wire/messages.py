@@ -38,7 +38,12 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One transition of an alert. `number` rises within a run and is what `last_alert` means."""
+    """One transition of an alert. `number` rises within a run and is what `last_alert` means.
+
+    What it rests on, where the rule says so: the `signal` and `layer` that speak loudest, the `risk` of a
+    spike or divergence within "20" and "100" steps, "5%" and "10%" of the run, and `eta_steps`, the steps
+    until the threshold is passed at the present pace.
+    """
 
     number: int
     alert_id: int
@@ -54,6 +59,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     advice: str
     time: float
+    signal: str | None = None
+    layer: int | None = None
+    risk: dict[str, float] | None = None
+    eta_steps: float | None = None
 
 
 class AppendAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,8 +72,10 @@ def _history(one: Mapping[str, Any]) -> list[str]:
         f"  {change['state']} at step {change['step']}, {when(change['time'])}: {change['reason']}"
         for change in one["transitions"]
     ]
-    if one["acknowledged_note"]:
-        lines.append(f"  {one['acknowledged_by']}: {one['acknowledged_note']}")
+    lines += [
+        f"  seen by {seen['author']}, {when(seen['time'])}{': ' if seen['note'] else ''}{seen['note']}"
+        for seen in one["acknowledgements"]
+    ]
     return lines
 
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from foreshock.server.alerts.notifier import Notification, Notifier
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
+from foreshock.server.store.transitions import ALERT_COLUMNS, OF_ALERT
 from foreshock.wire import Alert
 
 MAX_TRIES: Final = 12
@@ -28,7 +29,6 @@ MAX_AT_ONCE: Final = 100
 # While a delivery is under way nobody else takes it; if its process dies, it is due again after this
 CLAIM_SECONDS: Final = 60.0
 NEVER: Final = 1e12
-_SHARED: Final = ("attempt", "rule", "claim", "severity", "subject", "advice")
 
 log = logging.getLogger("foreshock.outbox")
 
@@ -171,12 +171,10 @@ class Outbox:
         )
 
     def _read(self, run_id: str, number: int) -> Notification:
-        of_alert = (alerts.c.run_id == alert_transitions.c.run_id) & (
-            alerts.c.alert_id == alert_transitions.c.alert_id
-        )
         of_transition = (alert_transitions.c.run_id == run_id, alert_transitions.c.number == number)
         with reading(self._engine) as connection:
-            query = sa.select(alert_transitions, alerts).join(alerts, of_alert).where(*of_transition)
+            columns = (*ALERT_COLUMNS, alerts.c.project, alerts.c.alert_key)
+            query = sa.select(*columns).join(alerts, OF_ALERT).where(*of_transition)
             row = connection.execute(query).one()
             fired = (
                 alert_transitions.c.run_id == run_id,
@@ -189,15 +187,14 @@ class Outbox:
         return self._notification(row, row.time if since is None else since)
 
     def _notification(self, row: sa.Row[tuple[object, ...]], fired_at: float) -> Notification:
-        values = row._mapping
-        changed = {column.name: values[column] for column in alert_transitions.columns}
-        shared = {name: values[alerts.c[name]] for name in _SHARED}
-        alert = Alert(**changed, **shared)
+        values = dict(row._mapping)
+        project, fingerprint = values.pop("project"), values.pop("alert_key")
+        alert = Alert(**values)
         path = "/compare" if alert.run_id.startswith("group:") else f"/runs/{quote(alert.run_id)}"
         return Notification(
             alert,
-            values[alerts.c.project],
-            values[alerts.c.alert_key],
+            project,
+            fingerprint,
             fired_at,
             alert.time if alert.state == "resolved" else None,
             self._public_url + path,

@@ -6,14 +6,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, StoredRunDep, of_caller
-from foreshock.server.store.alerts import (
-    MAX_AUTHOR,
-    MAX_NOTE,
-    AlertQuery,
-    acknowledge,
-    list_alerts,
-    read_alert,
-)
+from foreshock.server.store.acknowledgements import acknowledge
+from foreshock.server.store.alerts import MAX_AUTHOR, MAX_NOTE, AlertQuery, list_alerts, read_alert
 
 router = APIRouter(tags=["alerts"])
 
@@ -69,7 +63,7 @@ def acknowledge_alert(
     collector: CollectorDep,
     caller: CallerDep,
 ) -> Answer:
-    """Notes that somebody has seen the alert; a later acknowledgement replaces an earlier one."""
+    """Notes that somebody has seen the alert: it is told again only if it gets worse. The last one counts."""
     seen = acknowledge(
         collector.engine,
         run_id,
@@ -83,5 +77,5 @@ def acknowledge_alert(
 
 @router.get("/alerts/{run_id:path}/{alert_id}", response_class=Answer)
 def read_one_alert(run_id: AlertRun, alert_id: AlertId, collector: CollectorDep, caller: CallerDep) -> Answer:
-    """One alert with every transition it has made."""
+    """One alert with every transition it has made, and everybody who has seen it."""
     return Answer(read_alert(collector.engine, run_id, alert_id, caller.project))

@@ -1,10 +1,9 @@
-"""Alerts: written by the judge, listed and acknowledged by people.
+"""Alerts: written by the judge, listed and read by people.
 
 A value that is NaN is stored as none, since SQLite has no NaN; the reason says it in words.
 """
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from foreshock.server.alerts.life import Transition, alert_key
 from foreshock.server.errors import UnknownAlertError
 from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import alert_transitions, alerts, outbox, runs
+from foreshock.server.store.schema import acknowledgements, alert_transitions, alerts, outbox, runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState, Severity
 
@@ -22,6 +21,13 @@ from foreshock.wire.messages import AlertState, Severity
 _IS_SHOWN: Final = ~sa.exists().where(runs.c.run_id == alerts.c.run_id, runs.c.deleted_at.is_not(None))
 MAX_AUTHOR: Final = 200
 MAX_NOTE: Final = 2000
+MAX_SIGNAL: Final = 200
+ACKNOWLEDGED: Final = (
+    "acknowledged_at",
+    "acknowledged_by",
+    "acknowledged_note",
+    "acknowledged_severity",
+)
 
 
 class AlertQuery(BaseModel):
@@ -62,32 +68,30 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
 
 
 def read_alert(engine: sa.Engine, run_id: str, alert_id: int, project: str | None = None) -> dict[str, Any]:
-    """One alert with all its transitions; raises UnknownAlertError, for one not of the project too."""
+    """One alert with all its transitions, and everybody who has seen it.
+
+    Raises UnknownAlertError, for an alert not of the project too.
+    """
     of_alert = (alert_transitions.c.run_id == run_id, alert_transitions.c.alert_id == alert_id)
     query = sa.select(alert_transitions).where(*of_alert).order_by(alert_transitions.c.number)
+    of_people = (
+        sa.select(acknowledgements)
+        .where(acknowledgements.c.run_id == run_id, acknowledgements.c.alert_id == alert_id)
+        .order_by(acknowledgements.c.number)
+    )
     with reading(engine) as connection:
-        row = _find(connection, run_id, alert_id, project)
+        row = find_alert(connection, run_id, alert_id, project)
         changes = connection.execute(query).mappings().all()
-    hidden = ("run_id", "alert_id")
-    shown = [{name: value for name, value in one.items() if name not in hidden} for one in changes]
-    return {**row, "transitions": shown}
+        seen = connection.execute(of_people).mappings().all()
+    return {**row, "transitions": _without_keys(changes), "acknowledgements": _without_keys(seen)}
 
 
-def acknowledge(
-    engine: sa.Engine, run_id: str, alert_id: int, author: str, note: str, project: str | None = None
-) -> dict[str, Any]:
-    """Notes who has seen an alert and what they say; the last one counts.
-
-    Raises UnknownAlertError, for an alert not of the project too; nothing is then noted.
-    """
-    seen = {"acknowledged_at": time.time(), "acknowledged_by": author, "acknowledged_note": note}
-    of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
-    with writing(engine) as connection:
-        connection.execute(sa.update(alerts).where(*of_alert).values(seen))
-        return _find(connection, run_id, alert_id, project)
+def _without_keys(rows: Sequence[sa.RowMapping]) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in row if name not in ("run_id", "alert_id")} for row in rows]
 
 
-def _find(connection: sa.Connection, run_id: str, alert_id: int, project: str | None) -> dict[str, Any]:
+def find_alert(connection: sa.Connection, run_id: str, alert_id: int, project: str | None) -> dict[str, Any]:
+    """One alert; raises UnknownAlertError, for one not of the project too."""
     of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
     row = connection.execute(sa.select(alerts).where(_IS_SHOWN, *of_alert)).mappings().one_or_none()
     if row is None or project not in (None, row["project"]):
@@ -110,25 +114,29 @@ def write_transitions(
     attempt: int,
     transitions: Sequence[Transition],
     notifiers: Sequence[str],
+    group_number: int | None = None,
 ) -> list[Alert]:
     """Stores transitions with the notifications they cause; those stored before are passed over.
 
-    The caller's transaction holds the run's row or lease, so that numbers are given once.
+    The caller's transaction holds the run's row or lease, so that numbers are given once. Of one commit
+    all have the same `group_number`, the number of its first transition; None begins a group.
     """
-    written = []
+    written: list[Alert] = []
     for one in transitions:
         if _is_written(connection, run_id, attempt, one):
             continue
-        alert_id = _write_alert(connection, run_id, project, attempt, one)
-        number = _next(connection, alert_transitions.c.number, alert_transitions.c.run_id, run_id)
-        values = {"state": one.state, "step": one.step, "value": _storable(one.value)}
+        group_number = group_number or (written[0].number if written else None)
+        alert_id, was_firing = _write_alert(connection, run_id, project, attempt, one)
+        number = next_number(connection, alert_transitions, run_id)
+        values = {"state": one.state, "severity": one.severity, "step": one.step, **_grounds(one)}
         connection.execute(
             sa.insert(alert_transitions).values(
                 run_id=run_id, number=number, alert_id=alert_id, reason=one.reason, time=one.time, **values
             )
         )
-        if _is_told(connection, run_id, alert_id, one):
-            _notify(connection, run_id, number, notifiers)
+        # People hear of what fires, and of its end; a pending alert that lapses is only shown
+        if one.state == "firing" or (one.state == "resolved" and was_firing):
+            _notify(connection, run_id, number, group_number or number, notifiers)
         written.append(_alert(run_id, attempt, number, alert_id, one))
     return written
 
@@ -155,71 +163,89 @@ def _is_written(connection: sa.Connection, run_id: str, attempt: int, one: Trans
     return bool(connection.execute(query).scalar_one())
 
 
-def _write_alert(connection: sa.Connection, run_id: str, project: str, attempt: int, one: Transition) -> int:
-    """Opens or changes the alert; its number."""
+def _write_alert(
+    connection: sa.Connection, run_id: str, project: str, attempt: int, one: Transition
+) -> tuple[int, bool]:
+    """Opens or changes the alert; its number, and whether it was firing before."""
     key = alert_key(run_id, attempt, one.rule, one.subject, one.opened_step)
+    query = sa.select(alerts).where(alerts.c.run_id == run_id, alerts.c.alert_key == key)
+    row = connection.execute(query).one_or_none()
+    if row is not None:
+        of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == row.alert_id)
+        connection.execute(sa.update(alerts).where(*of_alert).values(_changed(row, one)))
+        return int(row.alert_id), row.state == "firing"
+    alert_id = next_number(connection, alerts, run_id)
+    opened = {
+        "alert_key": key,
+        "project": project,
+        "attempt": attempt,
+        "rule": one.rule,
+        "claim": one.claim,
+        "subject": one.subject,
+        "labels": one.labels,
+        "opened_step": one.opened_step,
+        "opened_at": one.time,
+    }
+    connection.execute(
+        sa.insert(alerts).values(run_id=run_id, alert_id=alert_id, **opened, **_changed(None, one))
+    )
+    return alert_id, False
+
+
+def _changed(row: sa.Row[Any] | None, one: Transition) -> dict[str, Any]:
+    """What a transition makes of an alert, None where there was none."""
     values: dict[str, Any] = {
         "state": one.state,
         "severity": one.severity,
         "updated_at": one.time,
-        "value": _storable(one.value),
-        "reason": one.reason,
+        "flapping": one.is_flapping,
         "advice": one.advice,
     }
-    if one.state == "firing":
-        values |= {"fired_step": one.step, "resolved_step": None}
     if one.state == "resolved":
         values |= {"resolved_step": one.step, "outcome": one.reason}
-    query = sa.select(alerts).where(alerts.c.run_id == run_id, alerts.c.alert_key == key)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        alert_id = _next(connection, alerts.c.alert_id, alerts.c.run_id, run_id)
-        opened = {
-            "alert_key": key,
-            "project": project,
-            "attempt": attempt,
-            "rule": one.rule,
-            "claim": one.claim,
-            "subject": one.subject,
-            "opened_step": one.opened_step,
-            "opened_at": one.time,
-        }
-        connection.execute(sa.insert(alerts).values(run_id=run_id, alert_id=alert_id, **opened, **values))
-        return alert_id
-    if row.state == "firing" and one.state == "firing":
-        values.pop("fired_step")
-    if one.state == "resolved":
-        # The row goes on saying why it fired, and how bad it was
-        del values["reason"], values["value"]
-    of_alert = (alerts.c.run_id == run_id, alerts.c.alert_id == row.alert_id)
-    connection.execute(sa.update(alerts).where(*of_alert).values(values))
-    return int(row.alert_id)
+        if row is not None:
+            # The row goes on saying why it fired, how bad it was, and who has seen it
+            return values
+    elif row is not None and row.state == "resolved":
+        values |= {"resolved_step": None, "outcome": None, **dict.fromkeys(ACKNOWLEDGED)}
+    if one.state == "firing" and (row is None or row.state != "firing"):
+        values["num_firings"] = 1 if row is None else row.num_firings + 1
+        values["fired_step"] = one.step if row is None or row.fired_step is None else row.fired_step
+    return values | {"reason": one.reason, **_grounds(one)}
 
 
-def _next(connection: sa.Connection, number: sa.Column[int], of: sa.Column[str], run_id: str) -> int:
-    last = connection.execute(sa.select(sa.func.max(number)).where(of == run_id)).scalar_one()
+def _grounds(one: Transition) -> dict[str, Any]:
+    """What a transition rests on, as it is stored: what is not finite has no word in JSON."""
+    grounds = one.grounds
+    risk = grounds.risk and {name: value for name, value in grounds.risk.items() if math.isfinite(value)}
+    eta = grounds.eta_steps
+    return {
+        "value": _storable(one.value),
+        "signal": None if grounds.signal is None else grounds.signal[:MAX_SIGNAL],
+        "layer": grounds.layer,
+        "risk": risk or None,
+        "eta_steps": eta if eta is not None and math.isfinite(eta) else None,
+    }
+
+
+def next_number(connection: sa.Connection, table: sa.Table, run_id: str) -> int:
+    """The number after the last of a run, in a table whose key is the run and a number."""
+    _, number = table.primary_key
+    last = connection.execute(sa.select(sa.func.max(number)).where(table.c.run_id == run_id)).scalar_one()
     return 1 if last is None else int(last) + 1
 
 
-def _is_told(connection: sa.Connection, run_id: str, alert_id: int, one: Transition) -> bool:
-    """People hear of what fires, and of its end; a pending alert that lapses is only shown."""
-    if one.state != "resolved":
-        return one.state == "firing"
-    query = sa.select(alerts.c.fired_step).where(alerts.c.run_id == run_id, alerts.c.alert_id == alert_id)
-    return connection.execute(query).scalar_one() is not None
-
-
-def _notify(connection: sa.Connection, run_id: str, number: int, notifiers: Sequence[str]) -> None:
+def _notify(
+    connection: sa.Connection, run_id: str, number: int, group_number: int, notifiers: Sequence[str]
+) -> None:
+    waiting = {"run_id": run_id, "number": number, "group_number": group_number}
     for notifier in notifiers:
-        connection.execute(
-            sa.insert(outbox).values(
-                run_id=run_id, number=number, notifier=notifier, tries=0, next_try_at=0.0
-            )
-        )
+        connection.execute(sa.insert(outbox).values(**waiting, notifier=notifier, tries=0, next_try_at=0.0))
 
 
 def _alert(run_id: str, attempt: int, number: int, alert_id: int, one: Transition) -> Alert:
     return Alert(
+        **_grounds(one),
         number=number,
         alert_id=alert_id,
         run_id=run_id,
@@ -230,7 +256,6 @@ def _alert(run_id: str, attempt: int, number: int, alert_id: int, one: Transitio
         state=one.state,
         subject=one.subject,
         step=one.step,
-        value=_storable(one.value),
         reason=one.reason,
         advice=one.advice,
         time=one.time,

@@ -15,6 +15,7 @@ from foreshock.server.errors import UnknownRunError
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import (
     IS_KEPT,
+    acknowledgements,
     alert_transitions,
     alerts,
     chunks,
@@ -38,6 +39,7 @@ SLICE_BYTES: Final = 8 * 2**20
 TABLES: Final = (
     leases,
     outbox,
+    acknowledgements,
     alert_transitions,
     alerts,
     detector_states,

@@ -1,6 +1,7 @@
 """The tables. Every key begins with `run_id`, which is what a distributed engine shards by.
 
-The exceptions are `projects` and `tokens`, a handful of rows that every node may hold (REFERENCE).
+The exceptions are `projects`, `silences` and `tokens`, a handful of rows that every node may hold
+(REFERENCE).
 One schema for SQLite and PostgreSQL. Times are float seconds since the epoch. Points live in `records`,
 inside the very bytes that the probe sent, and then in `chunks`, series by series; both are bytes, so
 NaN and Inf never meet an SQL type.
@@ -202,6 +203,17 @@ alerts = sa.Table(
     sa.Column("acknowledged_at", sa.Float),
     sa.Column("acknowledged_by", sa.String(200)),
     sa.Column("acknowledged_note", sa.Text),
+    # How bad it was when somebody saw it: what gets worse is told again
+    sa.Column("acknowledged_severity", sa.String(16)),
+    # Of its last transition that did not resolve it: what it rests on
+    sa.Column("signal", sa.String(200)),
+    sa.Column("layer", sa.Integer),
+    sa.Column("risk", sa.JSON(none_as_null=True)),
+    sa.Column("eta_steps", sa.Float),
+    sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),
+    # How often it came to fire, and whether too often lately
+    sa.Column("num_firings", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("flapping", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("run_id", "alert_key"),
     sa.Index(None, "state", "updated_at"),
 )
@@ -220,6 +232,25 @@ alert_transitions = sa.Table(
     sa.Column("value", sa.Float),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("time", sa.Float, nullable=False),
+    # None of transitions that are older than these columns
+    sa.Column("severity", sa.String(16)),
+    sa.Column("signal", sa.String(200)),
+    sa.Column("layer", sa.Integer),
+    sa.Column("risk", sa.JSON(none_as_null=True)),
+    sa.Column("eta_steps", sa.Float),
+)
+
+# Everyone who has said that they saw an alert; `alerts` holds the last one while it counts.
+acknowledgements = sa.Table(
+    "acknowledgements",
+    metadata,
+    sa.Column("run_id", sa.String(500), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("alert_id", sa.Integer, nullable=False),
+    sa.Column("author", sa.String(200), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("time", sa.Float, nullable=False),
 )
 
 # Notifications leave from here, at least once, with a stable fingerprint.
@@ -233,7 +264,30 @@ outbox = sa.Table(
     sa.Column("next_try_at", sa.Float, nullable=False),
     sa.Column("delivered_at", sa.Float),
     sa.Column("last_error", sa.Text),
+    # The first number of the commit in which it arose: what belongs together for whoever is told
+    sa.Column("group_number", sa.Integer, nullable=False, server_default="0"),
+    # The silence that holds it back; and, where it was never sent, why not
+    sa.Column("silence_id", sa.String(32)),
+    sa.Column("withheld", sa.Text),
     sa.Index(None, "delivered_at", "next_try_at"),
+)
+
+# What nobody wants to be told of for a time: alerts that all matchers fit.
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("silence_id", sa.String(32), primary_key=True),
+    # The one project that it is about; none: all
+    sa.Column("project", sa.String(200)),
+    # [{"name", "operator", "value"}, ..]
+    sa.Column("matchers", sa.JSON, nullable=False),
+    sa.Column("author", sa.String(200), nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("starts_at", sa.Float, nullable=False),
+    sa.Column("ends_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    # When somebody ended it before its time
+    sa.Column("expired_at", sa.Float),
 )
 
 # How long a project's runs are kept, and how much of them; none of both: for ever.
@@ -267,4 +321,4 @@ tokens = sa.Table(
 )
 
 # Tables without a run: small, and held whole by every node of a distributed engine
-REFERENCE = frozenset({"projects", "tokens"})
+REFERENCE = frozenset({"projects", "silences", "tokens"})
