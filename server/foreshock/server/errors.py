@@ -52,6 +52,12 @@ class UnknownAlertError(ServerError):
     code, status, title = "unknown-alert", 404, "No such alert"
 
 
+class UnknownSilenceError(ServerError):
+    """Raised when there is no silence of that id."""
+
+    code, status, title = "unknown-silence", 404, "No such silence"
+
+
 class UnknownTokenError(ServerError):
     """Raised when there is no token of that id."""
 
@@ -140,6 +146,12 @@ class TooManyTokensError(ServerError):
     """Raised when as many tokens are live as a collector holds."""
 
     code, status, title = "too-many-tokens", 409, "Too many tokens are live"
+
+
+class TooManySilencesError(ServerError):
+    """Raised when as many silences are live as there may be."""
+
+    code, status, title = "too-many-silences", 409, "Too many silences are live"
 
 
 class TooManySeriesError(ServerError):

@@ -233,9 +233,8 @@ class Judge:
                 connection, place.run_id, case.attempt, case.position, case.pack(), case.detector.summary
             )
             for attempt, one in transitions:
-                group = told[0].number if told else None
                 told += write_transitions(
-                    connection, place.run_id, place.project, attempt, [one], settings.notifiers, group
+                    connection, place.run_id, place.project, attempt, [one], settings.notifiers
                 )
         self._tell(told)
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from foreshock.server.alerts.notifier import Notification, Notifier
+from foreshock.server.alerts.restraint import IS_FREE, Restraint
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
 from foreshock.server.store.transitions import ALERT_COLUMNS, OF_ALERT
@@ -62,6 +63,7 @@ class Outbox:
         self._public_url = public_url.rstrip("/")
         self._pause_seconds = pause_seconds
         self._clock = clock
+        self._restraint = Restraint(engine, clock)
         self._jitter = jitter
         self._stop = threading.Event()
         self._threads = [
@@ -109,8 +111,12 @@ class Outbox:
         return delivered
 
     def _due(self, name: str) -> list[Waiting]:
-        """Of each run all that wait, from the oldest on, unless that one's time has not come."""
-        waits = (outbox.c.notifier == name, outbox.c.delivered_at.is_(None), outbox.c.next_try_at < NEVER)
+        """Of each run all that wait, from the oldest on, unless that one's time has not come.
+
+        What is silenced, or was seen already, is not among them.
+        """
+        self._restraint.release(name)
+        waits = (outbox.c.notifier == name, IS_FREE, outbox.c.next_try_at < NEVER)
         oldest = (
             sa.select(outbox.c.run_id, sa.func.min(outbox.c.number).label("number"))
             .where(*waits)
@@ -134,7 +140,8 @@ class Outbox:
             .limit(MAX_AT_ONCE)
         )
         with reading(self._engine) as connection:
-            return [Waiting(*row) for row in connection.execute(query)]
+            due = [Waiting(*row) for row in connection.execute(query)]
+        return self._restraint.allowed(name, due)
 
     def _claim(self, row: Waiting) -> bool:
         """Takes a notification for this process; False where another has it."""

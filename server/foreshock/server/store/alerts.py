@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.server.alerts.life import Transition, alert_key
 from foreshock.server.errors import UnknownAlertError
-from foreshock.server.store.engine import reading, writing
+from foreshock.server.store.engine import reading
 from foreshock.server.store.schema import acknowledgements, alert_transitions, alerts, outbox, runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState, Severity
@@ -114,18 +114,15 @@ def write_transitions(
     attempt: int,
     transitions: Sequence[Transition],
     notifiers: Sequence[str],
-    group_number: int | None = None,
 ) -> list[Alert]:
     """Stores transitions with the notifications they cause; those stored before are passed over.
 
-    The caller's transaction holds the run's row or lease, so that numbers are given once. Of one commit
-    all have the same `group_number`, the number of its first transition; None begins a group.
+    The caller's transaction holds the run's row or lease, so that numbers are given once.
     """
-    written: list[Alert] = []
+    written = []
     for one in transitions:
         if _is_written(connection, run_id, attempt, one):
             continue
-        group_number = group_number or (written[0].number if written else None)
         alert_id, was_firing = _write_alert(connection, run_id, project, attempt, one)
         number = next_number(connection, alert_transitions, run_id)
         values = {"state": one.state, "severity": one.severity, "step": one.step, **_grounds(one)}
@@ -136,7 +133,7 @@ def write_transitions(
         )
         # People hear of what fires, and of its end; a pending alert that lapses is only shown
         if one.state == "firing" or (one.state == "resolved" and was_firing):
-            _notify(connection, run_id, number, group_number or number, notifiers)
+            _notify(connection, run_id, number, notifiers)
         written.append(_alert(run_id, attempt, number, alert_id, one))
     return written
 
@@ -235,12 +232,13 @@ def next_number(connection: sa.Connection, table: sa.Table, run_id: str) -> int:
     return 1 if last is None else int(last) + 1
 
 
-def _notify(
-    connection: sa.Connection, run_id: str, number: int, group_number: int, notifiers: Sequence[str]
-) -> None:
-    waiting = {"run_id": run_id, "number": number, "group_number": group_number}
+def _notify(connection: sa.Connection, run_id: str, number: int, notifiers: Sequence[str]) -> None:
     for notifier in notifiers:
-        connection.execute(sa.insert(outbox).values(**waiting, notifier=notifier, tries=0, next_try_at=0.0))
+        connection.execute(
+            sa.insert(outbox).values(
+                run_id=run_id, number=number, notifier=notifier, tries=0, next_try_at=0.0
+            )
+        )
 
 
 def _alert(run_id: str, attempt: int, number: int, alert_id: int, one: Transition) -> Alert:

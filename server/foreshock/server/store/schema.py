@@ -264,8 +264,6 @@ outbox = sa.Table(
     sa.Column("next_try_at", sa.Float, nullable=False),
     sa.Column("delivered_at", sa.Float),
     sa.Column("last_error", sa.Text),
-    # The first number of the commit in which it arose: what belongs together for whoever is told
-    sa.Column("group_number", sa.Integer, nullable=False, server_default="0"),
     # The silence that holds it back; and, where it was never sent, why not
     sa.Column("silence_id", sa.String(32)),
     sa.Column("withheld", sa.Text),

@@ -49,11 +49,8 @@ def _extend_alerts() -> None:
 
 
 def _extend_outbox() -> None:
-    op.add_column("outbox", sa.Column("group_number", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("outbox", sa.Column("silence_id", sa.String(length=32)))
     op.add_column("outbox", sa.Column("withheld", sa.Text()))
-    # What was not told of together is told of one by one
-    op.execute("UPDATE outbox SET group_number = number")
 
 
 def _create_acknowledgements() -> None:
