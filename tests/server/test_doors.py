@@ -17,6 +17,7 @@ from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
 from foreshock.server.store.alerts import write_transitions
 from foreshock.server.store.schema import runs, tokens
+from foreshock.server.store.silences import NewSilence, create_silence
 from foreshock.server.store.tokens import NewToken, create_token, revoke_token
 from foreshock.wire import CONTENT_TYPE
 
@@ -57,6 +58,9 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
         READ,
         "/api/v1/alerts/{run}/1/acknowledge",
     ),
+    ("GET", "/api/v1/silences"): (READ, "/api/v1/silences"),
+    ("POST", "/api/v1/silences"): (ADMIN, "/api/v1/silences"),
+    ("DELETE", "/api/v1/silences/{silence_id}"): (ADMIN, "/api/v1/silences/{silence}"),
     ("GET", "/api/v1/compare"): (READ, "/api/v1/compare?project={project}&column=loss"),
     ("GET", "/api/v1/compare/figures/{figure}"): (
         READ,
@@ -108,6 +112,11 @@ class Doors:
             for project in (MINE, OTHER)
         }
         self.victims[NONE] = self.victims[OTHER]
+        self.silences = {
+            project: create_silence(self.engine, NewSilence.model_validate(silence(project))).silence_id
+            for project in (MINE, OTHER)
+        }
+        self.silences[NONE] = self.silences[OTHER]
         self.bodies[NONE] = self.bodies[OTHER].replace(OTHER.encode(), NONE.encode())
         http.app.state.collector.callers.forget()  # type: ignore[attr-defined]
         http.app.state.collector.keeper.stop()  # type: ignore[attr-defined]
@@ -132,7 +141,10 @@ class Doors:
     def ask(self, route: tuple[str, str], kind: str | None, project: str = MINE) -> Any:
         method, template = route
         path = ASKED[route][1].format(
-            run=f"run-of-{project}", project=project, token=self.victims[project].token_id
+            run=f"run-of-{project}",
+            project=project,
+            token=self.victims[project].token_id,
+            silence=self.silences[project],
         )
         headers = {} if kind is None else bearer(self.secrets[kind])
         if template.endswith("/append"):
@@ -164,8 +176,20 @@ class Doors:
             "/api/v1/runs": {"run_id": f"new-of-{project}", "project": project, "name": "n"},
             "/api/v1/tokens": {"name": "made", "scopes": ["read"], "project": project},
             "/api/v1/alerts/{run_id}/{alert_id}/acknowledge": {"author": "mira"},
+            "/api/v1/silences": silence(project),
             "/api/v1/projects/{project}": {"keep_days": None},
         }.get(template)
+
+
+def silence(project: str) -> dict[str, Any]:
+    matchers = [{"name": "rule", "value": "nothing of the kind"}]
+    return {
+        "matchers": matchers,
+        "author": "mira",
+        "comment": "why",
+        "project": project,
+        "duration_seconds": 9,
+    }
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -212,7 +236,7 @@ def test_the_document_says_what_each_route_needs(doors: Doors) -> None:
 
 def test_the_table_has_a_line_for_every_route_and_none_besides() -> None:
     concrete = {
-        (method, asked.split("?")[0].format(run="r", token="t", project="p"))
+        (method, asked.split("?")[0].format(run="r", token="t", project="p", silence="s"))
         for (method, _), (_, asked) in ASKED.items()
     }
     for method, pattern, need in needs._PATTERNS:
@@ -265,11 +289,11 @@ def test_a_token_of_one_project_works_there(doors: Doors, problem: Problem, rout
 def test_a_token_of_one_project_opens_nothing_of_another(doors: Doors, route: tuple[str, str]) -> None:
     need, asked = ASKED[route]
     answer = doors.ask(route, f"{str(need).split()[0]} of {MINE}", project=OTHER)
-    if route in (("GET", "/api/v1/tokens"), ("GET", "/api/v1/projects")):
+    if route[0] == "GET" and route[1] in ("/api/v1/tokens", "/api/v1/projects", "/api/v1/silences"):
         (listed,) = answer.json().values()
         assert {one["project"] for one in listed} == {MINE}
         return
-    names_something = "{run}" in asked or "{token}" in asked
+    names_something = any(name in asked for name in ("{run}", "{token}", "{silence}"))
     assert answer.status_code == (404 if names_something else 403), answer.text
 
 

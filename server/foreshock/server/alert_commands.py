@@ -1,11 +1,11 @@
-"""`foreshock alerts`: what a collector has found, who has seen it. Nothing heavy is imported before."""
+"""`foreshock alerts`: what a collector has found, who has seen it, what is silenced. Light at import."""
 
 from typing import Annotated
 
 import typer
 
 alerts = typer.Typer(
-    name="alerts", help="Alerts of a collector: list, show, acknowledge.", no_args_is_help=True
+    name="alerts", help="Alerts of a collector: list, show, acknowledge, silence.", no_args_is_help=True
 )
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or group:<project>/<key>.")]
@@ -59,3 +59,51 @@ def ack(
     from foreshock.server.alert_desk import acknowledge_command
 
     raise typer.Exit(acknowledge_command(run, number, author, note, url, token, as_json=as_json))
+
+
+@alerts.command()
+def silence(
+    matchers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MATCHER..",
+            help="rule=loss_spike, run=~hc-.*, severity!=critical: all must fit. Names: run, project, rule, "
+            "severity, claim, subject, and labels of rules.",
+        ),
+    ],
+    author: Author,
+    comment: Annotated[str, typer.Option(help="Why.")],
+    lasting: Annotated[str | None, typer.Option("--for", help="How long, such as 30m, 2h or 3d.")] = None,
+    until: Annotated[str | None, typer.Option(help="Or until when, such as 2026-12-24T08:00.")] = None,
+    start: Annotated[str | None, typer.Option(help="From when on (default: now).")] = None,
+    project: Annotated[str | None, typer.Option(help="In one project only.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep what matches from waking anybody for a time; it is stored and shown all the same."""
+    from foreshock.server.silence_desk import Wish, silence_command
+
+    wish = Wish(tuple(matchers), author, comment, lasting, until, start, project)
+    raise typer.Exit(silence_command(wish, url, token, as_json=as_json))
+
+
+@alerts.command()
+def silences(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """List silences that live, or ended within 30 days."""
+    from foreshock.server.silence_desk import silences_command
+
+    raise typer.Exit(silences_command(url, token, as_json=as_json))
+
+
+@alerts.command()
+def unsilence(
+    silence_id: Annotated[str, typer.Argument(metavar="ID", help="As foreshock alerts silences shows it.")],
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a silence before its time; what still fires is told then."""
+    from foreshock.server.silence_desk import unsilence_command
+
+    raise typer.Exit(unsilence_command(silence_id, url, token, as_json=as_json))

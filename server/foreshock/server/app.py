@@ -20,6 +20,7 @@ from foreshock.server.api import (
     problems,
     runs,
     series,
+    silences,
     tokens,
     verdict,
 )
@@ -37,6 +38,7 @@ _ROUTERS = (
     series.router,
     frames.router,
     alerts.router,
+    silences.router,
     compare.router,
     verdict.router,
     figures.router,

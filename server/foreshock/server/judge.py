@@ -202,6 +202,7 @@ class Judge:
             case.note_changes(*changes)
             frames, upto = read_frames(connection, span, case.absences, self._stop.is_set)
             following = judgement.next_attempt(connection, place.run_id, case.attempt) if is_past else None
+            back = judgement.read_rollback(connection, place.run_id, case.attempt) if is_past else None
             # A new attempt may have declared other things, which a judge that is replaced would read too
             context = judgement.read_context(connection, place.run_id)
         found = [(case.attempt, one) for one in case.advance(merge(frames), upto, is_over)]
@@ -209,7 +210,7 @@ class Judge:
             if case.position > span.after:
                 self._due[place.run_id], self._has_backlog = now, True
         elif following is not None:
-            found += [(case.attempt, one) for one in case.supersede(following)]
+            found += [(case.attempt, one) for one in case.supersede(following, back)]
             held.case = Case(following, context)
             self._due[place.run_id] = now
         elif place.state in ("finished", "crashed") and not case.is_closed:

@@ -76,7 +76,7 @@ def read_matcher(text: str) -> dict[str, str]:
     return {"name": text[:end], "operator": operator, "value": text[end + len(operator) :]}
 
 
-def labels_of(alert: Mapping[str, Any]) -> dict[str, str]:
+def labels_of(alert: Mapping[Any, Any]) -> dict[str, str]:
     """The names that matchers may look for, of an alert's row; the alert's own come before its rule's."""
     own = {"run" if name == "run_id" else name: alert[name] for name in ("run_id", *NAMES[1:])}
     return {**(alert["labels"] or {}), **own}

@@ -57,6 +57,10 @@ NEEDS: Final = (
     ("POST", "/api/v1/alerts/**/*/acknowledge", _READ),
     ("GET", "/api/v1/alerts", _READ),
     ("GET", "/api/v1/alerts/**/*", _READ),
+    ("GET", "/api/v1/silences", _READ),
+    # Who may keep others from being woken may change everything
+    ("POST", "/api/v1/silences", _ADMIN),
+    ("DELETE", "/api/v1/silences/*", _ADMIN),
     ("GET", "/api/v1/compare", _READ),
     ("GET", "/api/v1/compare/figures/*", _READ),
     ("GET", "/api/v1/verdict", _READ),

@@ -113,10 +113,22 @@ class Case:
         ]
         return self.detector.close(over, f"The run has {state} at step {self.detector.judged_step}.")
 
-    def supersede(self, attempt: int) -> list[Transition]:
-        """A new attempt: everything open resolves, since it was about the old one."""
-        reason = f"Attempt {attempt} of the run has begun; it is judged afresh."
-        return self.detector.close(self.detector.lives, reason)
+    def supersede(self, attempt: int, back_to_step: int | None = None) -> list[Transition]:
+        """A new attempt: everything open resolves, since it was about the old one.
+
+        back_to_step: where the run has said that it goes on, None where it has not said so.
+        """
+        afresh = f"Attempt {attempt} is judged afresh."
+        found: list[Transition] = []
+        for one in self.detector.lives:
+            reason = f"Attempt {attempt} of the run has begun; it is judged afresh."
+            if back_to_step is not None:
+                reason = f"The run went back to step {back_to_step}. {afresh}"
+            if back_to_step is not None and one.opened_step >= back_to_step:
+                seen = f"what was seen from step {one.opened_step} on will not come to be"
+                reason = f"The run went back to step {back_to_step}: {seen}. {afresh}"
+            found += self.detector.close([one], reason)
+        return found
 
     def pack(self) -> bytes:
         """The case as bytes, compressed."""

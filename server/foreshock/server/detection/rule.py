@@ -87,8 +87,8 @@ class Verdict:
     has been clear for `clear_steps` and `clear_seconds`; a pending one lapses when it has not held for
     `lapse_steps`. Seconds pass by the samples' own times. `say` gives the reason in plain words with the
     numbers; it is asked only when an alert changes. `patience_from` restarts the patience (a logged
-    schedule change). `labels` are what silences may look for besides the alert's own names. `again` tells of an
-    alert that fires already.
+    schedule change). `labels` are what silences may look for besides the alert's own names. `again` tells
+    anew of an alert that fires already.
     """
 
     condition: Condition

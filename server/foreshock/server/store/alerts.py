@@ -4,6 +4,7 @@ A value that is NaN is stored as none, since SQLite has no NaN; the reason says 
 """
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from foreshock.server.alerts.life import Transition, alert_key
 from foreshock.server.errors import UnknownAlertError
 from foreshock.server.store.engine import reading
 from foreshock.server.store.schema import acknowledgements, alert_transitions, alerts, outbox, runs
+from foreshock.server.store.silences import Silence, active_silences, silences_of
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState, Severity
 
@@ -64,7 +66,8 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
     with reading(engine) as connection:
         total = connection.execute(sa.select(sa.func.count()).select_from(alerts).where(*where)).scalar_one()
         rows = connection.execute(page).mappings().all()
-    return {"alerts": [dict(row) for row in rows], "total": total}
+        active = active_silences(connection, time.time())
+    return {"alerts": [_shown(row, active) for row in rows], "total": total}
 
 
 def read_alert(engine: sa.Engine, run_id: str, alert_id: int, project: str | None = None) -> dict[str, Any]:
@@ -98,7 +101,13 @@ def find_alert(connection: sa.Connection, run_id: str, alert_id: int, project: s
         raise UnknownAlertError(
             f"there is no alert {alert_id} of {run_id[:64]!r}: GET /api/v1/alerts lists all"
         )
-    return dict(row)
+    return _shown(row, active_silences(connection, time.time()))
+
+
+def _shown(row: sa.RowMapping, active: Sequence[Silence]) -> dict[str, Any]:
+    """An alert as it is told: its key as fingerprint, and the silences that keep it from people now."""
+    told = {"fingerprint" if name == "alert_key" else name: value for name, value in row.items()}
+    return {**told, "silences": silences_of(active, row)}
 
 
 def open_alerts(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:

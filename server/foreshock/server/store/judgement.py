@@ -16,6 +16,8 @@ from foreshock.wire import Event, decode_record
 
 # Other collectors may have longer leases, or clocks that go before ours by some
 LONGEST_LEASES: Final = 4
+# Each rank of a run that goes back says so in its last event
+MAX_LAST_EVENTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,21 @@ def read_changes(
                 )
         after[rank] = next_sequence
     return found, after
+
+
+def read_rollback(connection: sa.Connection, run_id: str, attempt: int) -> int | None:
+    """The step to which a run says that it went back at the end of an attempt, None where it does not."""
+    query = (
+        sa.select(records.c.body)
+        .where(records.c.run_id == run_id, records.c.attempt == attempt, records.c.kind == "event")
+        .order_by(records.c.sequence.desc(), records.c.rank)
+        .limit(MAX_LAST_EVENTS)
+    )
+    events = (decode_record(body) for body in connection.execute(query).scalars())
+    said = [
+        one.detail.get("back_to_step") for one in events if isinstance(one, Event) and one.kind == "rollback"
+    ]
+    return min((step for step in said if isinstance(step, int)), default=None)
 
 
 def take_lease(

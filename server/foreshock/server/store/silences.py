@@ -88,7 +88,7 @@ class Silence:
             return "expired"
         return "active" if self.starts_at <= now else "pending"
 
-    def fits(self, alert: Mapping[str, Any]) -> bool:
+    def fits(self, alert: Mapping[Any, Any]) -> bool:
         """Whether an alert's row is of its project and fits all of its matchers."""
         if self.project not in (None, alert["project"]):
             return False
@@ -179,7 +179,7 @@ def active_silences(connection: sa.Connection, now: float) -> list[Silence]:
     return [_silence(row) for row in rows.mappings()]
 
 
-def silences_of(active: Sequence[Silence], alert: Mapping[str, Any]) -> list[dict[str, Any]]:
+def silences_of(active: Sequence[Silence], alert: Mapping[Any, Any]) -> list[dict[str, Any]]:
     """By which of the silences an alert is silenced, as lists of alerts show it."""
     return [
         {"silence_id": one.silence_id, "author": one.author, "ends_at": one.ends_at}

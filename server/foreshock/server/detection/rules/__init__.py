@@ -7,6 +7,7 @@ from foreshock.server.detection.rules.exit_amax import ExitAmax
 from foreshock.server.detection.rules.exit_stability_tax import ExitStabilityTax
 from foreshock.server.detection.rules.headroom import HeadroomRunningOut
 from foreshock.server.detection.rules.loss_spike import LossSpike
+from foreshock.server.detection.rules.no_data import NoData
 from foreshock.server.detection.rules.nonfinite import Nonfinite
 from foreshock.server.detection.rules.spike_ahead import SpikeAhead
 from foreshock.server.detection.rules.structural_risk import StructuralRisk
@@ -20,6 +21,7 @@ __all__ = [
     "ExitStabilityTax",
     "HeadroomRunningOut",
     "LossSpike",
+    "NoData",
     "Nonfinite",
     "SpikeAhead",
     "StructuralRisk",
@@ -43,4 +45,5 @@ def default_rules() -> tuple[AnyRule, ...]:
         Vanishing(),
         ExitStabilityTax(),
         LossSpike(),
+        NoData(),
     )

@@ -1,0 +1,109 @@
+"""A signal that the run has been sending comes no more, while others go on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Final
+
+import msgspec
+import numpy as np
+
+from foreshock.server.detection.context import Columns
+from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
+from foreshock.wire.messages import Claim
+
+ADVICE: Final = (
+    "Look whether the probe still observes what this is taken from: a module that was replaced, frozen or "
+    "recompiled, an observer that failed (the probe's faults say so), a log call that is no longer reached. "
+    "While it is missing, rules that read it are blind."
+)
+NAMED: Final = 4
+
+
+class NoDataState(msgspec.Struct, frozen=True):
+    """Samples are counted, not steps: a run that is sampled more rarely misses nothing.
+
+    samples: how many there were. here: the series of the look that is under way. seen: by series, at how
+    many looks it was there, the last of them, and the most looks it ever took to come again.
+    """
+
+    samples: int = 0
+    here: frozenset[str] = frozenset()
+    seen: dict[str, tuple[int, int, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """Fires when a series that had come regularly has stayed away for long, by its own measure.
+
+    It looks every `look_samples` samples. A run of which nothing comes at all is the heartbeat's.
+
+    look_samples: samples between two looks.
+    grace_looks: how many looks a series may stay away in any case.
+    patience: and how often the longest time that it ever took to come again.
+    least_looks: looks at which it must have been there before it is missed.
+    """
+
+    name: ClassVar[str] = "no_data"
+    claim: ClassVar[Claim] = "rule"
+    look_samples: int = 16
+    grace_looks: int = 8
+    patience: int = 3
+    least_looks: int = 3
+
+    @property
+    def state_type(self) -> type[NoDataState]:
+        """The state's class."""
+        return NoDataState
+
+    def update(self, moment: Moment, state: NoDataState) -> tuple[NoDataState, Sequence[Verdict]]:
+        """Notes what is there; at a look, what is not."""
+        sample = moment.sample
+        here = state.here | _series_of(sample.columns, sample.present.tobytes())
+        samples = state.samples + 1
+        if samples % self.look_samples:
+            return NoDataState(samples, here, state.seen), SILENT
+        look = samples // self.look_samples
+        state = NoDataState(samples, frozenset(), _note(state.seen, here, look))
+        missing = [name for name, seen in state.seen.items() if self._is_missing(seen, look)]
+        return state, (self._verdict(missing, state, look),)
+
+    def _is_missing(self, seen: tuple[int, int, int], look: int) -> bool:
+        count, last, longest = seen
+        return count >= self.least_looks and look - last > max(self.grace_looks, self.patience * longest)
+
+    def _verdict(self, missing: Sequence[str], state: NoDataState, look: int) -> Verdict:
+        def say() -> str:
+            if not missing:
+                return "All signals that had come come again."
+            away = (look - min(state.seen[name][1] for name in missing)) * self.look_samples
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            names = f"{', '.join(missing[:NAMED])}{more}"
+            return f"{names} came regularly and comes no more, for up to {away} samples, while others go on."
+
+        return Verdict(
+            Condition.HOLDS if missing else Condition.CLEAR,
+            "warning",
+            float(len(missing)),
+            say,
+            ADVICE,
+            subject="signals",
+            grounds=Grounds(signal=missing[0] if missing else None),
+        )
+
+
+def _note(
+    seen: dict[str, tuple[int, int, int]], here: frozenset[str], look: int
+) -> dict[str, tuple[int, int, int]]:
+    noted = dict(seen)
+    for name in sorted(here):
+        count, last, longest = noted.get(name, (0, look, 0))
+        noted[name] = (count + 1, look, max(longest, look - last))
+    return noted
+
+
+@lru_cache(maxsize=512)
+def _series_of(columns: Columns, present: bytes) -> frozenset[str]:
+    """The series of which any column is present; of few columns there are few such sets."""
+    places = np.flatnonzero(np.frombuffer(present, np.bool_))
+    return frozenset(columns.series[place] for place in places.tolist())
