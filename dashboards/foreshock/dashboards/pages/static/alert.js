@@ -1,8 +1,8 @@
-// One alert as a card: what was seen, since when, what to do, and the form that acknowledges it.
+// One alert as a card: what was seen, since when, what to do, who knows, and its history.
 
-import { path, post } from "./api.js";
+import { get, path, post } from "./api.js";
 import { element, setText } from "./element.js";
-import { ago, ruleName, whole } from "./format.js";
+import { ago, clock, ruleName, whole } from "./format.js";
 
 const AUTHOR = "foreshock-author";
 
@@ -41,7 +41,7 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     "div",
     { class: "alert-head" },
     severity(alert),
-    element("span", { class: "badge-text" }, `${alert.severity}, ${stateOf(alert)}`),
+    element("span", { class: "badge-text" }, badge(alert)),
     element("span", { class: "when" }, when.filter(Boolean).join(" · ")),
     runLink ? linkOf(alert) : null,
   );
@@ -51,9 +51,41 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     head,
     element("p", { class: "reason" }, ...reasonOf(alert)),
     alert.advice ? element("p", { class: "advice" }, element("b", {}, "What to do: "), alert.advice) : null,
+    (alert.silences ?? []).slice(0, 1).map(silenced),
     alert.acknowledged_at ? acknowledgement(alert) : null,
     onAcknowledged && !alert.acknowledged_at ? form(alert, onAcknowledged) : null,
+    onAcknowledged ? history(alert) : null,
   );
+}
+
+function badge(alert) {
+  const words = [alert.severity, stateOf(alert)];
+  if (alert.silences?.length) words.push("silenced");
+  if (alert.flapping) words.push("flapping");
+  else if (alert.num_firings > 1) words.push(`fired ${whole(alert.num_firings)} times`);
+  return words.join(", ");
+}
+
+function silenced(silence) {
+  return element("p", { class: "acknowledged" }, `Silenced by ${silence.author} until ${clock(silence.ends_at)}: nobody is told`);
+}
+
+// Every transition and everybody who has seen it, asked for once somebody wants to know.
+function history(alert) {
+  const list = element("ol", { class: "history" });
+  const load = async (event) => {
+    if (!event.target.open || list.childElementCount) return;
+    try {
+      const told = await get(`alerts/${path(alert.run_id, alert.alert_id)}`);
+      const changes = told.transitions.map((one) => ({ time: one.time, words: `${one.state} at step ${whole(one.step)}: ${one.reason}` }));
+      const people = told.acknowledgements.map((one) => ({ time: one.time, words: `seen by ${one.author}${one.note ? `: ${one.note}` : ""}` }));
+      const lines = [...changes, ...people].sort((one, other) => one.time - other.time);
+      list.replaceChildren(...lines.map((one) => element("li", {}, element("time", {}, clock(one.time)), ` ${one.words}`)));
+    } catch (failure) {
+      list.replaceChildren(element("li", { class: "error" }, `No history: ${failure.message}`));
+    }
+  };
+  return element("details", { ontoggle: load }, element("summary", {}, "History"), list);
 }
 
 function linkOf(alert) {

@@ -54,6 +54,14 @@ export function ago(time) {
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
+// A moment by this machine's own clock, to the minute.
+export function clock(time) {
+  const seen = toNumber(time);
+  if (seen === null || !Number.isFinite(seen) || Math.abs(seen) > 8.64e12) return "–";
+  const parts = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+  return new Date(1000 * seen).toLocaleString("en", parts);
+}
+
 // A name or tag of nothing but invisible characters is told by their code points.
 export function visible(text) {
   const given = String(text);
@@ -73,6 +81,7 @@ const RULES = {
   nonfinite: "Not finite",
   headroom_running_out: "Headroom running out",
   loss_spike: "Loss spike",
+  no_data: "Signal missing",
   heartbeat_lost: "Heartbeat lost",
   restart: "Restart",
 };
