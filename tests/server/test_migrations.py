@@ -24,7 +24,14 @@ from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
 from foreshock.server.store.compactor import Compactor
 from foreshock.server.store.engine import open_database, reading
-from foreshock.server.store.schema import detector_states, metadata, records
+from foreshock.server.store.schema import (
+    acknowledgements,
+    alert_transitions,
+    alerts,
+    detector_states,
+    metadata,
+    records,
+)
 from foreshock.server.store.upgrade import migration_config
 from foreshock.server.vault.verify import verify
 from foreshock.wire import Batch, Event, Layout, batch_steps, batch_values, decode_record
@@ -201,3 +208,22 @@ def test_the_golden_file_itself_is_migrated_in_place(golden: sa.Engine) -> None:
     with TestClient(create_app(Settings(db=path)), base_url=HERE) as http:
         check_readings(http, expected)
     assert list(verify(path)) == []
+
+
+@everywhere
+@pytest.mark.parametrize("old", ["0002"], indirect=True)
+def test_what_older_alerts_have_told_is_carried_over(old: str) -> None:
+    engine = sa.create_engine(old if "://" in old else f"sqlite:///{old}")
+    with engine.begin() as connection:
+        seen = "acknowledged_at = 7.5, acknowledged_by = 'mira', acknowledged_note = 'rate lowered'"
+        connection.execute(sa.text(f"UPDATE alerts SET {seen}"))
+    migrate(engine, "head")
+    with engine.connect() as connection:
+        (alert,) = connection.execute(sa.select(alerts)).all()
+        (said,) = connection.execute(sa.select(acknowledgements)).all()
+        severities = connection.execute(sa.select(alert_transitions.c.severity)).scalars().all()
+    engine.dispose()
+    assert (alert.num_firings, alert.flapping, alert.labels) == (1, False, {})
+    assert alert.acknowledged_severity == alert.severity == said.severity
+    assert (said.alert_id, said.author, said.note, said.time) == (1, "mira", "rate lowered", 7.5)
+    assert set(severities) == {None}

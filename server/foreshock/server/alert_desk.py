@@ -58,9 +58,11 @@ def acknowledge_command(
 def _line(one: Mapping[str, Any]) -> str:
     step = one["opened_step"] if one["fired_step"] is None else one["fired_step"]
     seen = f", acknowledged by {one['acknowledged_by']}" if one["acknowledged_by"] else ""
+    quiet = f", silenced until {when(one['silences'][0]['ends_at'])}" if one["silences"] else ""
+    flaps = ", flapping" if one["flapping"] else ""
     return (
         f"{one['run_id']} {one['alert_id']}: {one['state']} {one['severity']} {one['rule']} "
-        f"({one['subject']}) since step {step}{seen}: {one['reason']}"
+        f"({one['subject']}) since step {step}{flaps}{quiet}{seen}: {one['reason']}"
     )
 
 

@@ -106,3 +106,24 @@ def test_a_new_attempt_is_judged_by_what_it_declares(bench, http, writer, traces
     # 5 % of 4000 steps are more than it has; of 100 steps it would be the least, 10
     losses = np.float32([row["loss"] for row in rows])
     assert bench.rows(runs)[0]["summary"]["final_loss"] == pytest.approx(losses.mean(dtype=float))
+
+
+def test_alerts_of_a_future_that_a_run_went_back_from_resolve_and_say_so(bench, http, writer, dying):
+    list(write(writer, dying[:100], **HC))
+    bench.turns(2)
+    back = {row["rule"]: row["opened_step"] for row in bench.rows(alerts)}["time_bomb"]
+    writer.send(writer.event("rollback", step=back, back_to_step=back))
+    again = type(writer)(http, attempt=1, session=writer.session)
+    again.declare(**HC)
+    again.send(again.layout("loss"), again.batch(range(back, back + 30), np.linspace(4, 3, 30)))
+    bench.turns(4)
+    ended = {row["rule"]: (row["state"], row["outcome"]) for row in bench.rows(alerts)}
+    went_back, afresh = f"The run went back to step {back}", "Attempt 1 is judged afresh."
+    abandoned = f"{went_back}: what was seen from step {{}} on will not come to be. {afresh}"
+    assert ended == {
+        "exit_amax": ("resolved", f"{went_back}. {afresh}"),  # it had opened before
+        "time_bomb": ("resolved", abandoned.format(back)),
+        "headroom_running_out": ("resolved", abandoned.format(69)),
+    }
+    state = bench.rows(detector_states)[0]
+    assert (state["attempt"], state["judged_step"]) == (1, back + 29)

@@ -10,9 +10,11 @@ from tests.server.conftest import HERE, Writer
 
 from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
+from foreshock.server.store.acknowledgements import acknowledge
 from foreshock.server.store.compactor import Compactor
 from foreshock.server.store.engine import writing
 from foreshock.server.store.schema import projects, tokens
+from foreshock.server.store.silences import NewSilence, create_silence
 from foreshock.wire import MISSING
 
 COLUMNS = ("loss", "gradient_norm", *(f"stream_rms[{layer}]" for layer in range(11)))
@@ -59,6 +61,10 @@ def fill(address: str, num_runs: int = 2) -> None:
             connection.execute(sa.insert(projects).values(project="demo", keep_days=1.5, keep_bytes=2**40))
             token = {"token_id": "t", "name": "n", "digest": "d", "scopes": "read", "created_at": 0.1}
             connection.execute(sa.insert(tokens).values(token))
+        acknowledge(collector.engine, "run-0", 1, "mira", "ü")
+        matchers = [{"name": "run", "operator": "=~", "value": "nobody"}]
+        said = {"matchers": matchers, "author": "mira", "comment": "ü", "duration_seconds": 1e6}
+        create_silence(collector.engine, NewSilence.model_validate(said))
 
 
 @pytest.fixture

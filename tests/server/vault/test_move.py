@@ -14,7 +14,16 @@ from typer.testing import CliRunner
 from foreshock.server.db_commands import db
 from foreshock.server.errors import DatabaseInUseError, MoveError
 from foreshock.server.store.engine import open_database, open_to_read, reading, writing
-from foreshock.server.store.schema import alert_transitions, alerts, chunks, metadata, records, runs
+from foreshock.server.store.schema import (
+    acknowledgements,
+    alert_transitions,
+    alerts,
+    chunks,
+    metadata,
+    records,
+    runs,
+    silences,
+)
 from foreshock.server.vault.move import move, moves, refuse_unfinished
 from foreshock.server.vault.verify import verify
 
@@ -37,7 +46,10 @@ def test_there_and_back_again_changes_nothing(backend: str, tmp_path: Path) -> N
         connection.execute(sa.update(alerts).values(value=float("-inf")))
         connection.execute(sa.update(runs).where(runs.c.run_id == "run-1").values(pinned=True, seed=2**62))
     before = everything(here)
-    assert all(before[table.name] for table in (alerts, alert_transitions, chunks, records))
+    assert all(
+        before[table.name]
+        for table in (alerts, alert_transitions, acknowledgements, silences, chunks, records)
+    )
     result = CliRunner().invoke(db, ["move", backend, "--db", here])
     assert result.exit_code == 0 and "2 runs" in result.stdout, result.stderr
     assert everything(backend) == before and list(verify(backend)) == []
