@@ -233,6 +233,33 @@ def test_an_alert_is_acknowledged_by_name(visit: Any, observatory: Any) -> None:
     assert stored["acknowledged_by"] == "Mira <b>" and stored["acknowledged_note"] == "went back to step 80"
 
 
+def test_a_silenced_alert_says_so_and_its_history_is_text(visit: Any, observatory: Any) -> None:
+    alert = observatory.wait_for_alert("hc-2", "nonfinite")
+    where = f"alerts/hc-2/{alert['alert_id']}"
+    note = {"author": "Mira <b>", "note": "<img src=x onerror=alert(1)>"}
+    observatory.http.post(f"/api/v1/{where}/acknowledge", json=note)
+    said = {
+        "matchers": [{"name": "run", "value": "hc-2"}],
+        "author": "<i>Noor</i>",
+        "comment": "known",
+        "duration_seconds": 600,
+    }
+    silence = observatory.http.post("/api/v1/silences", json=said).json()
+    try:
+        page = visit.open("/alerts")
+        card = page.wait_for_selector(f'[data-key="hc-2/{alert["alert_id"]}"]')
+        told = card.inner_text()
+        assert "firing, silenced" in told and "Silenced by <i>Noor</i> until " in told
+        card.query_selector("details:last-of-type > summary").click()
+        page.wait_for_selector(".history li")
+        lines = [line.inner_text() for line in card.query_selector_all(".history li")]
+        assert any("firing at step" in line for line in lines)
+        assert any(line.endswith("seen by Mira <b>: <img src=x onerror=alert(1)>") for line in lines)
+        assert visit.complaints == []
+    finally:
+        observatory.http.delete(f"/api/v1/silences/{silence['silence_id']}")
+
+
 def test_alerts_are_filtered_and_the_back_button_undoes_it(visit: Any) -> None:
     page = visit.open("/alerts")
     page.wait_for_selector('.alert[data-severity="warning"]')
