@@ -28,6 +28,7 @@ MINE, OTHER, NONE = "mine", "other", "nobdy"
 # What each route needs, said a second time and by hand. In `asked` the path as a test asks for it;
 # {run} becomes a run of the project named.
 INGEST, READ, READ_ALL, ADMIN = "ingest", "read", "read of all projects", "admin"
+ADMIN_ALL = "admin of all projects"
 ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("GET", "/healthz"): (None, "/healthz"),
     ("GET", "/readyz"): (None, "/readyz"),
@@ -61,6 +62,12 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("GET", "/api/v1/silences"): (READ, "/api/v1/silences"),
     ("POST", "/api/v1/silences"): (ADMIN, "/api/v1/silences"),
     ("DELETE", "/api/v1/silences/{silence_id}"): (ADMIN, "/api/v1/silences/{silence}"),
+    ("GET", "/api/v1/alerts/{run_id}/{alert_id}/snapshot.png"): (
+        READ,
+        "/api/v1/alerts/{run}/1/snapshot.png",
+    ),
+    ("GET", "/api/v1/notifiers"): (READ_ALL, "/api/v1/notifiers"),
+    ("POST", "/api/v1/notifiers/{name}/test"): (ADMIN_ALL, "/api/v1/notifiers/log/test"),
     ("GET", "/api/v1/compare"): (READ, "/api/v1/compare?project={project}&column=loss"),
     ("GET", "/api/v1/compare/figures/{figure}"): (
         READ,
@@ -277,7 +284,7 @@ def test_a_scope_opens_what_it_says_and_nothing_else(
 def test_a_token_of_one_project_works_there(doors: Doors, problem: Problem, route: tuple[str, str]) -> None:
     need = str(ASKED[route][0])
     answer = doors.ask(route, f"{need.split()[0]} of {MINE}")
-    if need == READ_ALL:
+    if need in (READ_ALL, ADMIN_ALL):
         problem(answer, 403, "forbidden")
     else:
         assert answer.status_code in (200, 201, 404 if route[1].endswith(("/map", "/quantiles")) else 200), (

@@ -107,3 +107,24 @@ def unsilence(
     from foreshock.server.silence_desk import unsilence_command
 
     raise typer.Exit(unsilence_command(silence_id, url, token, as_json=as_json))
+
+
+@alerts.command()
+def notifiers(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """List who is told of alerts, and how each fares."""
+    from foreshock.server.notifying import notifiers_command
+
+    raise typer.Exit(notifiers_command(url, token, as_json=as_json))
+
+
+@alerts.command()
+def test(
+    notifier: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one.")] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a test message through each notifier and say whether it arrived; status 1 where one did not."""
+    from foreshock.server.notifying import test_command
+
+    raise typer.Exit(test_command(notifier, url, token, as_json=as_json))

@@ -16,6 +16,7 @@ from foreshock.server.api import (
     frames,
     health,
     keeping,
+    notifiers,
     pages,
     problems,
     runs,
@@ -37,6 +38,8 @@ _ROUTERS = (
     append.router,
     series.router,
     frames.router,
+    # Before the alerts', whose run ids may hold slashes
+    notifiers.router,
     alerts.router,
     silences.router,
     compare.router,

@@ -7,10 +7,11 @@ from typing import Final, Self
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
-from foreshock.server.alerts.log import LogNotifier
-from foreshock.server.alerts.notifier import Notifier
+from foreshock.server.alerts.channel import Counters
 from foreshock.server.alerts.outbox import Outbox
-from foreshock.server.alerts.webhook import WebhookNotifier
+from foreshock.server.alerts.snapshot import Snapshots
+from foreshock.server.alerts.switchboard import make_channels
+from foreshock.server.alerts.waiting import WaitingNotifications
 from foreshock.server.bell import Bell
 from foreshock.server.callers import Callers
 from foreshock.server.errors import StartError
@@ -50,6 +51,7 @@ class Collector:
     log: AppendLog
     windows: Windows
     figures: FigureCache
+    snapshots: Snapshots
     outbox: Outbox
     judge: Judge
     compactor: Compactor
@@ -73,9 +75,15 @@ class Collector:
         )
         windows = Windows(settings.cache_bytes)
         LiveRuns(database.engine, windows, settings.max_live_runs, registry)
-        outbox = Outbox(database.engine, _notifiers(settings), public_url=settings.address)
-        judge = Judge(database.engine, _judge_settings(settings, outbox), ring)
         figures = FigureCache()
+        snapshots = Snapshots(database.engine, windows, figures)
+        channels = make_channels(settings, snapshots.draw)
+        counters = Counters.create(registry)
+        for channel in channels:
+            channel.note_in(counters)
+        outbox = Outbox(database.engine, channels, public_url=settings.address)
+        WaitingNotifications(database.engine, outbox.names, registry)
+        judge = Judge(database.engine, _judge_settings(settings, outbox), ring)
         compactor = Compactor(database.engine, pause_seconds=settings.compact_interval_seconds)
         return cls(
             settings,
@@ -90,6 +98,7 @@ class Collector:
             log,
             windows,
             figures,
+            snapshots,
             outbox,
             judge,
             compactor,
@@ -145,14 +154,6 @@ def open_guarded(settings: Settings) -> Database:
         database.close()
         raise
     return database
-
-
-def _notifiers(settings: Settings) -> list[Notifier]:
-    notifiers: list[Notifier] = [LogNotifier()]
-    if settings.webhook_url is not None:
-        timeout = settings.webhook_timeout_seconds
-        notifiers.append(WebhookNotifier(settings.webhook_url, timeout, settings.address))
-    return notifiers
 
 
 def _judge_settings(settings: Settings, outbox: Outbox) -> JudgeSettings:

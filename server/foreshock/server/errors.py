@@ -58,6 +58,18 @@ class UnknownSilenceError(ServerError):
     code, status, title = "unknown-silence", 404, "No such silence"
 
 
+class UnknownSnapshotError(ServerError):
+    """Raised when there can be no picture of an alert."""
+
+    code, status, title = "unknown-snapshot", 404, "No such picture"
+
+
+class UnknownNotifierError(ServerError):
+    """Raised when no notifier of the collector has that name."""
+
+    code, status, title = "unknown-notifier", 404, "No such notifier"
+
+
 class UnknownTokenError(ServerError):
     """Raised when there is no token of that id."""
 

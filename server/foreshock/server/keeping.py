@@ -87,14 +87,22 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * _SIZES[found[2].lower()])
 
 
-def ask(method: str, path: str, url: str | None, token: str | None, body: Any = None) -> dict[str, Any]:
+def ask(
+    method: str,
+    path: str,
+    url: str | None,
+    token: str | None,
+    body: Any = None,
+    *,
+    seconds: float = 30.0,
+) -> dict[str, Any]:
     """The collector's answer; raises RemoteError with what it, or the network, said."""
     base = (url or os.environ.get("FORESHOCK_URL") or URL).rstrip("/")
     token = token or os.environ.get("FORESHOCK_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         answer = httpx.request(
-            method, f"{base}/api/v1{path}", headers=headers, json=body, timeout=30.0, trust_env=False
+            method, f"{base}/api/v1{path}", headers=headers, json=body, timeout=seconds, trust_env=False
         )
         told: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -9,15 +9,17 @@ from foreshock.server.errors import RateLimitError
 
 
 class Allowance:
-    """Refills at `rate` a second up to one second's worth, at least one; may be overdrawn once.
+    """Refills at `rate` a second up to `most`, or one second's worth, at least one; may be overdrawn once.
 
     A body is only known when it is there, so it may take the allowance below zero; whoever comes next
     waits until that is paid back.
     """
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: float, clock: Callable[[], float] = time.monotonic, most: float | None = None
+    ) -> None:
         self._rate = rate
-        self._most = max(1.0, rate)
+        self._most = max(1.0, rate if most is None else most)
         self._clock = clock
         self._left = self._most
         self._at = clock()
@@ -28,6 +30,11 @@ class Allowance:
         self._left = min(self._most, self._left + (now - self._at) * self._rate)
         self._at = now
         return max(0.0, (amount - self._left) / self._rate)
+
+    def whole(self) -> int:
+        """How many whole ones are there now."""
+        self.wait_seconds(0)
+        return max(0, int(self._left))
 
     def take(self, amount: float) -> None:
         """Spends what was sent."""

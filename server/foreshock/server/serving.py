@@ -10,6 +10,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
+from foreshock.server.alerts.switchboard import read_specs
 from foreshock.server.collector import open_guarded
 from foreshock.server.errors import StartError
 from foreshock.server.settings import Settings, read_settings
@@ -47,6 +48,7 @@ def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) ->
     """Serves until it is told to stop; the exit status."""
     try:
         settings = read_settings(host=host, port=port, db=db)
+        read_specs(settings)
         listener = _listen(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         database = open_guarded(settings)

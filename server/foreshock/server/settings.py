@@ -1,11 +1,14 @@
 """Everything that can be set, in one place: `FORESHOCK_<NAME>` in the environment, or the call."""
 
 import ipaddress
+from typing import Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foreshock.server.errors import StartError
+
+_SECRET: Final = ("token", "webhook_url")
 
 
 class Settings(BaseSettings):
@@ -32,11 +35,14 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None, description="Address under which people reach the pages; links in notifications use it."
     )
-    webhook_url: str | None = Field(
+    notifiers_file: str | None = Field(
+        default=None, description="YAML file that names who is told of alerts: chats, mail, pagers, webhooks."
+    )
+    webhook_url: SecretStr | None = Field(
         default=None, description="Where alerts are posted, in Alertmanager's v4 body."
     )
     webhook_timeout_seconds: float = Field(
-        default=10.0, gt=0, description="Longest wait for the webhook's answer."
+        default=10.0, gt=0, le=45, description="Longest wait for the webhook's answer."
     )
     heartbeat_grace_seconds: float = Field(
         default=60.0, gt=0, description="Silence of a running run after which its heartbeat counts as lost."
@@ -84,6 +90,13 @@ class Settings(BaseSettings):
             return None
         return token
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _webhook_is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("the address must begin with http:// or https://")
+        return url
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the collector."""
@@ -122,6 +135,7 @@ def read_settings(**given: str | int | None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
-        raise StartError(
-            f"setting {name} (FORESHOCK_{name.upper()}): {first['msg']}; given {first['input']!r}"
-        ) from error
+        shown = "" if name in _SECRET else f"; given {first['input']!r}"
+        failure = f"setting {name} (FORESHOCK_{name.upper()}): {first['msg']}{shown}"
+    # Raised out here: what pydantic says holds what was given, and that may be a secret
+    raise StartError(failure)

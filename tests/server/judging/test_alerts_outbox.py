@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 
+from foreshock.server.alerts.http_post import HttpPost
 from foreshock.server.alerts.life import Transition
 from foreshock.server.alerts.log import LogNotifier
 from foreshock.server.alerts.notifier import MemoryNotifier
@@ -57,10 +58,10 @@ class Refusing(MemoryNotifier):
 
     refused = frozenset({"a"})
 
-    def notify(self, notification):
-        if notification.alert.run_id in self.refused:
+    def notify(self, message):
+        if message[0].alert.run_id in self.refused:
             raise ConnectionError("not today")
-        super().notify(notification)
+        super().notify(message)
 
 
 def make_outbox(engine, *notifiers, clock=lambda: 50.0):
@@ -73,7 +74,10 @@ def test_each_notification_is_delivered_once_and_in_order(engine):
     box = make_outbox(engine, memory)
     assert box.deliver(memory) == 2 and box.deliver(memory) == 0
     told = [(one.alert.state, one.alert.step, one.page) for one in memory.received]
-    assert told == [("firing", 8, "http://here:1/runs/a"), ("resolved", 20, "http://here:1/runs/a")]
+    assert told == [
+        ("firing", 8, "http://here:1/runs/a?from=0&to=58&attempt=0"),
+        ("resolved", 20, "http://here:1/runs/a?from=0&to=70&attempt=0"),
+    ]
     assert len({one.fingerprint for one in memory.received}) == 1
     assert memory.received[1].resolved_at == 1_700_000_020.0
     assert memory.received[1].fired_at == 1_700_000_008.0
@@ -115,9 +119,9 @@ def test_two_outboxes_on_one_database_do_not_deliver_the_same_thing_at_the_same_
     other = make_outbox(engine, second)
 
     class Nested(MemoryNotifier):
-        def notify(self, notification):
+        def notify(self, message):
             assert other.deliver(second) == 0
-            super().notify(notification)
+            super().notify(message)
 
     nested = Nested()
     assert make_outbox(engine, nested).deliver(nested) == 1
@@ -128,7 +132,7 @@ def test_a_delivery_that_died_is_tried_again(engine):
     store(engine, "a", [transition("firing", 8)])
 
     class Dying(MemoryNotifier):
-        def notify(self, notification):
+        def notify(self, message):
             raise SystemExit
 
     dying = Dying()
@@ -143,12 +147,12 @@ def test_a_notifier_that_hangs_delays_no_other(engine):
     release, heard = threading.Event(), threading.Event()
 
     class Hanging(MemoryNotifier):
-        def notify(self, notification):
+        def notify(self, message):
             release.wait(30)
 
     class Heard(MemoryNotifier):
-        def notify(self, notification):
-            super().notify(notification)
+        def notify(self, message):
+            super().notify(message)
             heard.set()
 
     hanging, memory = Hanging(name="slow"), Heard(name="fast")
@@ -187,7 +191,9 @@ def test_a_webhook_that_refuses_twice_gets_it_the_third_time(engine):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    webhook = WebhookNotifier(f"http://127.0.0.1:{server.server_address[1]}/hook", 5.0, "http://here:1")
+    webhook = WebhookNotifier(
+        HttpPost(f"http://127.0.0.1:{server.server_address[1]}/hook", 5.0), "http://here:1"
+    )
     store(engine, "a", [transition("firing", 8)], ("webhook",))
     now = [50.0]
     box = make_outbox(engine, webhook, clock=lambda: now[0])
@@ -197,7 +203,7 @@ def test_a_webhook_that_refuses_twice_gets_it_the_third_time(engine):
             delivered.append(box.deliver(webhook))
             now[0] += 100
     finally:
-        webhook.close()
+        webhook.post.close()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -210,7 +216,7 @@ def test_the_webhooks_body_is_alertmanagers(engine):
     store(engine, "hc-seed-0", [transition("firing", 8), transition("resolved", 20)])
     memory = MemoryNotifier()
     make_outbox(engine, memory).deliver(memory)
-    bodies = [webhook_body(one, "http://here:1") for one in memory.received]
+    bodies = [webhook_body([one], "http://here:1") for one in memory.received]
     assert bodies == json.loads(GOLDEN.read_text())
 
 

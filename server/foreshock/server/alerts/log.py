@@ -1,6 +1,7 @@
 """Notifications into the collector's log, one line each."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foreshock.server.alerts.notifier import Notification
@@ -16,18 +17,18 @@ class LogNotifier:
 
     name: str = "log"
 
-    def notify(self, notification: Notification) -> None:
-        """Writes one line."""
-        alert = notification.alert
-        level = logging.INFO if alert.state == "resolved" else _LEVELS[alert.severity]
-        log.log(
-            level,
-            "%s %s: %s of %s at step %d: %s %s",
-            alert.state,
-            alert.severity,
-            alert.rule,
-            alert.run_id,
-            alert.step,
-            alert.reason,
-            notification.page,
-        )
+    def notify(self, message: Sequence[Notification]) -> None:
+        """Writes one line for each."""
+        for notification in message:
+            alert = notification.alert
+            log.log(
+                logging.INFO if alert.state == "resolved" else _LEVELS[alert.severity],
+                "%s %s: %s of %s at step %d: %s %s",
+                alert.state,
+                alert.severity,
+                alert.rule,
+                alert.run_id,
+                alert.step,
+                alert.reason,
+                notification.page,
+            )

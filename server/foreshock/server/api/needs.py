@@ -56,11 +56,15 @@ NEEDS: Final = (
     # Whoever is woken by an alert must be able to say so
     ("POST", "/api/v1/alerts/**/*/acknowledge", _READ),
     ("GET", "/api/v1/alerts", _READ),
+    ("GET", "/api/v1/alerts/**/*/snapshot.png", _READ),
     ("GET", "/api/v1/alerts/**/*", _READ),
     ("GET", "/api/v1/silences", _READ),
     # Who may keep others from being woken may change everything
     ("POST", "/api/v1/silences", _ADMIN),
     ("DELETE", "/api/v1/silences/*", _ADMIN),
+    # They are told of all projects
+    ("GET", "/api/v1/notifiers", _READ_ALL),
+    ("POST", "/api/v1/notifiers/*/test", _ADMIN_ALL),
     ("GET", "/api/v1/compare", _READ),
     ("GET", "/api/v1/compare/figures/*", _READ),
     ("GET", "/api/v1/verdict", _READ),
