@@ -129,8 +129,16 @@ class Observatory:
         return max(peaks, default=None)
 
     def verdict(self, group_by: str = "connection", **groups: str) -> dict[str, Any]:
-        """Whether the constraint has earned a restart; `groups` are `constrained` and `baseline`."""
-        return self._get("/api/v1/verdict", project=self.project, group_by=group_by, **groups)
+        """Whether the constraint has earned a restart; `groups` are `constrained` and `baseline`.
+
+        Where nothing can be compared, because no run has come, it is undecided and says why.
+        """
+        params: dict[str, str | int] = {"project": self.project, "group_by": group_by, **groups}
+        answer = self._answer("/api/v1/verdict", params)
+        if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.UNPROCESSABLE_ENTITY):
+            told = str(answer.json()["detail"])
+            return {"state": "undecided", "reasons": [], "missing": [told], "notes": [], "tests": {}}
+        return self._body(answer)
 
     def _reason_to_fire(self, alert: dict[str, Any]) -> str:
         """The words of the first firing; the alert's own are those of its last change."""

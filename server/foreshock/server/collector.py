@@ -102,7 +102,7 @@ class Collector:
             outbox,
             judge,
             compactor,
-            Keeper(database.engine, bell.ring),
+            Keeper(database.engine, bell.ring, on_delete=judge.note_change),
         )
 
     @property

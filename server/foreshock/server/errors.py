@@ -34,6 +34,12 @@ class UnknownRunError(ServerError):
     code, status, title = "unknown-run", 404, "No such run"
 
 
+class UnknownProjectError(ServerError):
+    """Raised when a project has no run."""
+
+    code, status, title = "unknown-project", 404, "No such project"
+
+
 class RunDeletedError(ServerError):
     """Raised when a probe writes to a run that was deleted: nothing more of it is taken."""
 

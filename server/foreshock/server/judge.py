@@ -6,6 +6,7 @@ taken for dead can write nothing. A commit is made at most once per run and inte
 """
 
 import logging
+import queue
 import threading
 import time
 import uuid
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from foreshock.server.alerts.groups import judge_project, projects_with_ended_runs
+from foreshock.server.alerts.groups import judge_project, projects_of, projects_with_ended_runs
 from foreshock.server.alerts.heartbeat import find_returned_runs, lose_silent_runs
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.case import Case
@@ -91,6 +92,8 @@ class Judge:
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._projects: set[str] | None = None
+        # Runs that requests and the keeper have changed since the last turn
+        self._changed: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._has_backlog = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreshock-judge", daemon=True)
@@ -98,6 +101,10 @@ class Judge:
     def start(self) -> None:
         """Starts the judge's thread."""
         self._thread.start()
+
+    def note_change(self, run_id: str) -> None:
+        """Says, from any thread, that a run was declared or deleted: its groups are judged anew."""
+        self._changed.put(run_id)
 
     def stop(self) -> None:
         """Ends the thread after the few steps it is at, and gives the leases back."""
@@ -245,6 +252,7 @@ class Judge:
             lost = lose_silent_runs(self._engine, now, settings.heartbeat_grace_seconds, settings.notifiers)
             for one in lost:
                 self._ring("run", {"run_id": one.run_id, "state": "lost"})
+                self.note_change(one.run_id)
             self._tell(lost)
         self._tell(find_returned_runs(self._engine, now, settings.notifiers))
 
@@ -253,12 +261,27 @@ class Judge:
             self._projects.add(project)
 
     def _judge_groups(self) -> None:
-        """Once for each project in which a run has ended since."""
-        while self._projects:
-            project = next(iter(self._projects))
-            told = judge_project(self._engine, project, self._clock(), self._settings.notifiers)
+        """Once for each project in which a run has changed since; one that fails keeps no other waiting."""
+        for project in self._take_changed():
+            self._note_project(project)
+        now = self._ticks()
+        for project in sorted(self._projects or ()):
+            name = f"group:{project}"
+            if self._due.get(name, 0.0) <= now:
+                self._guard(name, self._judge_project, project)
+
+    def _judge_project(self, project: str) -> None:
+        told = judge_project(self._engine, project, self._clock(), self._settings.notifiers)
+        if self._projects is not None:
             self._projects.discard(project)
-            self._tell(told)
+        self._tell(told)
+
+    def _take_changed(self) -> set[str]:
+        changed = [self._changed.get() for _ in range(self._changed.qsize())]
+        if not changed:
+            return set()
+        with reading(self._engine) as connection:
+            return projects_of(connection, changed)
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:

@@ -30,9 +30,17 @@ log = logging.getLogger("foreshock.keeper")
 class Keeper:
     """One thread that makes a round every few minutes, and at once when a run was deleted."""
 
-    def __init__(self, engine: sa.Engine, ring: Ring, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        ring: Ring,
+        clock: Callable[[], float] = time.time,
+        on_delete: Callable[[str], None] = lambda run_id: None,
+    ) -> None:
+        """`on_delete` hears of every run that is deleted."""
         self._engine = engine
         self._ring = ring
+        self._on_delete = on_delete
         self._clock = clock
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -57,6 +65,7 @@ class Keeper:
         """Deletes a run: nobody sees it from now on, its rows go soon. Raises UnknownRunError."""
         delete_run(self._engine, run_id, self._clock())
         self._ring("run", {"run_id": run_id, "state": "deleted"})
+        self._on_delete(run_id)
         self._wake.set()
 
     def _run(self) -> None:

@@ -30,6 +30,10 @@ _PLAIN: Final = {
     "canary_gain": "Gain of layer 0, the worse direction.",
     "headroom_bits": "Doublings left before the residual stream passes its dtype's range.",
 }
+# Alerts over groups of runs belong to no run that could end, so they leave when they resolve
+_OPEN_GROUPS: Final = sa.select(alerts.c.run_id, alerts.c.project, alerts.c.state, alerts.c.severity).where(
+    alerts.c.run_id.like("group:%"), alerts.c.state != "resolved"
+)
 # Prometheus knows bytes and no bits, and a doubling is what is meant.
 _NAMES: Final = {"headroom_bits": "foreshock_headroom_doublings"}
 
@@ -91,7 +95,9 @@ class LiveRuns(PulledCollector):
 
     def _alert_family(self, rows: Sequence[sa.RowMapping]) -> Metric:
         family = GaugeMetricFamily(
-            "foreshock_alerts", "Alerts of live runs.", labels=(*LABELS, "state", "severity")
+            "foreshock_alerts",
+            "Alerts of live runs, and those of groups that are open.",
+            labels=(*LABELS, "state", "severity"),
         )
         labels = {row["run_id"]: _labels(row) for row in rows}
         query = (
@@ -102,6 +108,9 @@ class LiveRuns(PulledCollector):
         with reading(self._engine) as connection:
             for run_id, state, severity, count in connection.execute(query):
                 family.add_metric((*labels[run_id], state, severity), count)
+            for row in connection.execute(_OPEN_GROUPS):
+                name = row.run_id.removeprefix(f"group:{row.project}/")
+                family.add_metric((row.run_id, name, row.project, row.state, row.severity), 1)
         return family
 
 

@@ -18,7 +18,7 @@ import torch
 from foreshock.probe import Probe, attach
 from foreshock.reference_models import plain_json
 from foreshock.reference_models.errors import ModelsError
-from foreshock.reference_models.stress.knobs import Setting
+from foreshock.reference_models.stress.knobs import UNCONSTRAINED, Setting
 from foreshock.reference_models.stress.own_model import OwnModel
 from foreshock.reference_models.train import TrainConfig, train
 
@@ -60,6 +60,8 @@ def _attach(
         optimizer,
         name=f"{setting.variant}, seed {config.seed}",
         group=setting.variant,
+        # The base and its unconstrained twin are what a restart compares; the rest is made to fail
+        tags=[] if setting.variant in ("base", UNCONSTRAINED) else ["stress"],
         seed=config.seed,
         config=config.flat(),
         total_steps=config.num_steps,

@@ -1,29 +1,36 @@
 """The restart alert: a verdict over groups of runs, kept and told like an alert of a single run.
 
 It is `pending` while evidence for a restart is in and none speaks against it, `firing` when every
-condition is met, and resolves when that is no longer so. Its run is `group:<project>/<constrained>`,
-its steps are numbers of runs compared. It is judged anew when a run of its project has ended.
+condition is met, and resolves when one fails by more than a hair, or the evidence is gone. A run that
+starts, or a test that slips from p = 0.04 to 0.06, changes nothing: what was significant is let go at
+0.1, what was under the limit of Amax at 5 % over it.
+
+Each constrained group has its own; its run is `group:<project>/<key>`, its steps are numbers of runs
+compared. A project is judged anew when one of its runs has ended, was lost, declared or deleted.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
+from foreshock.server.alerts.evidence import Evidence, gather
 from foreshock.server.alerts.life import Transition
-from foreshock.server.detection.context import RunContext
-from foreshock.server.detection.verdict import STRESS_TAG, RestartVerdict, RunFacts, judge_groups
+from foreshock.server.detection import caveats
+from foreshock.server.detection.pair import Place
+from foreshock.server.detection.run_facts import RunFacts
+from foreshock.server.detection.verdict import RestartVerdict, judge_groups
+from foreshock.server.errors import InvalidError, UnknownProjectError
 from foreshock.server.store.alerts import open_alerts, write_transitions
-from foreshock.server.store.engine import reading, writing
-from foreshock.server.store.schema import IS_KEPT, runs
+from foreshock.server.store.engine import writing
+from foreshock.server.store.schema import IS_KEPT, alerts, runs
 from foreshock.wire import Alert
 from foreshock.wire.messages import AlertState
 
 RULE: Final = "restart"
 SUBJECT: Final = "group"
-DEFAULT_GROUP_BY: Final = "connection"
-BASELINES: Final = ("hc", "none", "unconstrained")
+PREFIX: Final = "group:"
 ADVICE: Final = (
     "The documents' conditions for a restart are judged here: when this fires, training may go on under "
     "the constraint; while it is pending, see what is still missing."
@@ -31,41 +38,97 @@ ADVICE: Final = (
 
 
 def projects_with_ended_runs(connection: sa.Connection) -> set[str]:
-    """Projects in which there is something to compare."""
+    """Projects in which there is something to compare, or an alert that was."""
     ended = runs.c.state.in_(("finished", "crashed", "lost"))
-    return set(connection.execute(sa.select(runs.c.project).where(ended, IS_KEPT).distinct()).scalars())
+    is_open = (alerts.c.rule == RULE, alerts.c.state != "resolved")
+    queries = (
+        sa.select(runs.c.project).where(ended, IS_KEPT).distinct(),
+        sa.select(alerts.c.project).where(*is_open).distinct(),
+    )
+    return {project for query in queries for project in connection.execute(query).scalars()}
 
 
-def reach_verdict(
-    engine: sa.Engine,
-    project: str,
-    group_by: str = DEFAULT_GROUP_BY,
-    constrained: str | None = None,
-    baseline: str | None = None,
+def projects_of(connection: sa.Connection, run_ids: Sequence[str]) -> set[str]:
+    """The projects of runs, deleted ones too."""
+    query = sa.select(runs.c.project).where(runs.c.run_id.in_(run_ids)).distinct()
+    return set(connection.execute(query).scalars())
+
+
+def page_of(run_id: str, project: str) -> str:
+    """Where people see the verdict that a group's alert is about."""
+    constrained = run_id.removeprefix(f"{PREFIX}{project}/")
+    return f"/verdict?{urlencode({'project': project, 'constrained': constrained})}"
+
+
+def reach_verdicts(
+    evidence: Evidence, group_by: str, constrained: str | None = None, baseline: str | None = None
+) -> list[RestartVerdict]:
+    """A verdict for each constrained group, or the one asked for, against the baseline; at least one.
+
+    The most hopeful comes first. Raises InvalidError for a key that makes no groups, or one group in both
+    places.
+    """
+    evidence.check(group_by)
+    if constrained is not None and constrained == baseline:
+        raise InvalidError(f"constrained and baseline are both {baseline!r}: name two groups")
+    found = [key for key in evidence.constrained_keys(group_by) if key != baseline]
+    wanted = [constrained] if constrained is not None else found
+    theirs = baseline or evidence.baseline_key(group_by, [*found, *wanted])
+    facts, candidates = evidence.facts(group_by), wanted or (None,)
+    reached = [_reach(evidence, facts, group_by, key, theirs, wanted) for key in candidates]
+    order = ("restart", "undecided", "wait")
+    return sorted(reached, key=lambda one: order.index(one.state))
+
+
+def _reach(
+    evidence: Evidence,
+    facts: Sequence[RunFacts],
+    group_by: str,
+    ours: str | None,
+    theirs: str | None,
+    candidates: Sequence[str],
 ) -> RestartVerdict:
-    """The verdict over a project's runs, grouped by a key of their configuration, `group` or `tag`."""
-    of_project = sa.select(runs).where(runs.c.project == project, IS_KEPT)
-    query = of_project.order_by(runs.c.started_at, runs.c.run_id)
-    with reading(engine) as connection:
-        rows = connection.execute(query).mappings().all()
-    facts = [one for row in rows for one in _facts(row, group_by)]
-    ours = constrained or _find_constrained(rows, group_by)
-    theirs = baseline or next((key for key in BASELINES if any(one.key == key for one in facts)), None)
-    return judge_groups(facts, ours, theirs)
+    notes = caveats.of_candidates(candidates)
+    if ours is not None and theirs is not None:
+        settings = evidence.settings(group_by, (ours, theirs))
+        notes += caveats.of_settings(settings, group_by)
+    return judge_groups(facts, ours, theirs, notes, Place(evidence.project, group_by))
 
 
 def judge_project(engine: sa.Engine, project: str, now: float, notifiers: Sequence[str]) -> list[Alert]:
-    """Brings a project's restart alert up to date; what changed."""
-    verdict = reach_verdict(engine, project)
-    if verdict.constrained is None or verdict.baseline is None:
-        return []
-    run_id = f"group:{project}/{verdict.constrained}"
+    """Brings a project's restart alerts up to date; what changed."""
     with writing(engine) as connection:
+        # Taken before anything is read, so that the later of two judges has seen the more
         _lock(connection, project)
-        transition = _transition(connection, run_id, verdict, now)
-        if transition is None:
-            return []
-        return write_transitions(connection, run_id, project, 0, [transition], notifiers)
+        verdicts = _verdicts(engine, project)
+        told: list[Alert] = []
+        for run_id in sorted(verdicts.keys() | _open_groups(connection, project)):
+            verdict = verdicts.get(run_id)
+            transition = _transition(connection, run_id, verdict, now)
+            if transition is not None:
+                told += write_transitions(connection, run_id, project, 0, [transition], notifiers)
+            elif verdict is not None:
+                _renew(connection, run_id, verdict)
+        return told
+
+
+def _verdicts(engine: sa.Engine, project: str) -> dict[str, RestartVerdict]:
+    """Verdicts by the run of their alert; none where nothing can be compared."""
+    try:
+        evidence = gather(engine, project)
+        reached = reach_verdicts(evidence, evidence.grouping())
+    except (UnknownProjectError, InvalidError):
+        return {}
+    return {
+        f"{PREFIX}{project}/{one.constrained}": one
+        for one in reached
+        if one.constrained is not None and one.baseline is not None
+    }
+
+
+def _open_groups(connection: sa.Connection, project: str) -> set[str]:
+    is_open = (alerts.c.project == project, alerts.c.rule == RULE, alerts.c.state != "resolved")
+    return set(connection.execute(sa.select(alerts.c.run_id).where(*is_open)).scalars())
 
 
 def _lock(connection: sa.Connection, project: str) -> None:
@@ -76,91 +139,64 @@ def _lock(connection: sa.Connection, project: str) -> None:
 
 
 def _transition(
-    connection: sa.Connection, run_id: str, verdict: RestartVerdict, now: float
+    connection: sa.Connection, run_id: str, verdict: RestartVerdict | None, now: float
 ) -> Transition | None:
-    wanted: AlertState = "resolved"
-    if verdict.state == "restart":
-        wanted = "firing"
-    elif verdict.is_under_way:
-        wanted = "pending"
-    current = open_alerts(connection, run_id)
-    if (current[0]["state"] if current else "resolved") == wanted:
+    current = next((one for one in open_alerts(connection, run_id) if one["rule"] == RULE), None)
+    state = _next_state(None if current is None else current["state"], verdict)
+    if state is None:
         return None
-    step = sum(group.num_runs for group in verdict.groups)
-    # What has fired and is only pending again has ended; it opens anew when the rest is there
-    if current and current[0]["state"] == "firing":
-        wanted = "resolved"
-    opened = int(current[0]["opened_step"]) if current else step
-    test = verdict.tests.get("log_peak_gain")
+    step = 0 if verdict is None else sum(group.num_runs for group in verdict.groups)
+    test = None if verdict is None else verdict.tests.get("log_peak_gain")
     return Transition(
         RULE,
         SUBJECT,
         "rule",
         "info",
-        wanted,
-        opened,
+        state,
+        _opening(connection, run_id, step) if current is None else int(current["opened_step"]),
         step,
         now,
-        test.p_value if test else None,
-        _reason(verdict),
+        None if test is None else test.p_value,
+        "The groups that were compared are gone: no restart." if verdict is None else _reason(verdict),
         ADVICE,
     )
 
 
+def _next_state(current: AlertState | None, verdict: RestartVerdict | None) -> AlertState | None:
+    """The state that the alert turns to, None where it stays."""
+    wanted: AlertState | None
+    if verdict is not None and verdict.state == "restart":
+        wanted = "firing"
+    elif verdict is None or verdict.is_over:
+        wanted = None if current is None else "resolved"
+    else:
+        wanted = "pending" if current is None and verdict.is_under_way else current
+    return None if wanted == current else wanted
+
+
+def _opening(connection: sa.Connection, run_id: str, step: int) -> int:
+    """A step at which no alert of the group has opened: one that comes back is another, unseen by anybody."""
+    last = connection.execute(
+        sa.select(sa.func.max(alerts.c.opened_step)).where(alerts.c.run_id == run_id, alerts.c.rule == RULE)
+    ).scalar_one()
+    return step if last is None else max(step, int(last) + 1)
+
+
+def _renew(connection: sa.Connection, run_id: str, verdict: RestartVerdict) -> None:
+    """What is still missing changes while an alert stands; nobody is told, whoever looks sees it."""
+    is_open = (alerts.c.run_id == run_id, alerts.c.rule == RULE, alerts.c.state != "resolved")
+    reason = _reason(verdict)
+    stale = sa.update(alerts).where(*is_open, alerts.c.reason != reason)
+    connection.execute(stale.values(reason=reason))
+
+
 def _reason(verdict: RestartVerdict) -> str:
-    heads = {
-        "restart": f"Restart: every condition is met by {verdict.constrained} against {verdict.baseline}.",
-        "wait": "No restart: a condition is not met.",
-        "undecided": "Undecided: nothing speaks against a restart, but something is missing.",
-    }
-    missing = (f"Missing: {' '.join(verdict.missing)}",) if verdict.missing else ()
-    return " ".join((heads[verdict.state], *verdict.reasons, *missing, *verdict.notes))
-
-
-def _find_constrained(rows: Sequence[sa.RowMapping], group_by: str) -> str | None:
-    """The group whose runs are declared, or found by their configuration, to be constrained."""
-    for row in rows:
-        context = RunContext(None, row["constraint_name"], row["config"])
-        if context.is_constrained and (keys := _keys(row, group_by)):
-            return keys[0]
-    return None
-
-
-def _keys(row: sa.RowMapping, group_by: str) -> list[str]:
-    if group_by == "tag":
-        return [str(tag) for tag in row["tags"]]
-    if group_by == "group":
-        return [row["group_name"]] if row["group_name"] else []
-    value = row["config"].get(group_by)
-    return [] if value is None or isinstance(value, dict | list) else [str(value)]
-
-
-def _facts(row: sa.RowMapping, group_by: str) -> list[RunFacts]:
-    summary: Mapping[str, Any] = row["summary"]
-    is_stress = STRESS_TAG in row["tags"]
-    keys = _keys(row, group_by) or ([STRESS_TAG] if is_stress else [])
-    return [
-        RunFacts(
-            run_id=row["run_id"],
-            name=row["name"],
-            key=key,
-            seed=row["seed"],
-            state=row["state"],
-            total_steps=row["total_steps"],
-            log_peak_gain=_number(summary.get("peak_composite_log")),
-            final_loss=_number(summary.get("final_loss")),
-            died=summary.get("died_step") is not None,
-            has_layers=bool(summary.get("has_layers")),
-            is_stress=is_stress,
-            first_critical_step=summary.get("first_critical_step"),
-            last_step=row["last_step"] if row["last_step"] >= 0 else None,
-        )
-        for key in (keys[:1] if is_stress else keys)
-    ]
-
-
-def _number(value: float | str | None) -> float | None:
-    """A number of a summary, whose JSON spells the non-finite ones; those count as none."""
-    if value is None or not math.isfinite(float(value)):
-        return None
-    return float(value)
+    """The verdict for whoever is told of it; what to do, and what to bear in mind, is on its page."""
+    order = {"failed": "Not met:", "missing": "Missing:", "met": "Met:"}
+    parts = [verdict.sentence]
+    for state, head in order.items():
+        words = [one.words for one in verdict.requirements if one.state == state]
+        parts += [head, *words] if words else []
+    if verdict.notes:
+        parts.append(f"To bear in mind: {len(verdict.notes)} on the page.")
+    return " ".join(parts)

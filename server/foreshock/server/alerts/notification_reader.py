@@ -42,7 +42,7 @@ class NotificationReader:
         values = dict(row._mapping)
         project, fingerprint = values.pop("project"), values.pop("alert_key")
         alert = Alert(**values)
-        page, snapshot = page_around(self._public_url, alert)
+        page, snapshot = page_around(self._public_url, alert, project)
         return Notification(
             alert,
             project,

@@ -93,6 +93,8 @@ def declare_run(declaration: Declaration, collector: CollectorDep, caller: Calle
     declared = declare(collector.engine, RunDeclaration(**declaration.model_dump()), caller)
     if declared.is_news:
         collector.ring("run", {"run_id": declaration.run_id, "state": "running"})
+    if declaration.rank == 0:  # which describes the run: group, tags, configuration
+        collector.judge.note_change(declaration.run_id)
     return Answer(declared.handle)
 
 

@@ -1,5 +1,6 @@
 """Has the variance across seeds fallen: tests for few runs, with effect and interval, never a bare p."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,9 @@ FloatArray = NDArray[np.float64]
 FEWEST: Final = 3
 ENOUGH: Final = 6
 NUM_RESAMPLES: Final = 4000
-SEED: Final = 20_251_224
+LEVEL: Final = 0.05
+# What was significant is so no more only beyond this, so that one more run cannot flip it to and fro
+CLEAR_LEVEL: Final = 0.1
 # A gain of 1 in float32, and a loss that repeats itself, differ by rounding only: a spread (standard
 # deviation of logarithms) below this is none, and ratios over it would be measures of the rounding
 LEAST_SPREAD: Final = 1e-4
@@ -41,16 +44,25 @@ class VarianceTest:
     variance_baseline: float
 
     @property
+    def is_near(self) -> bool:
+        """Whether it is significant, or would be at the level at which a significant one is let go."""
+        return self.is_significant or self.p_value < CLEAR_LEVEL
+
+    @property
     def words(self) -> str:
         """The result as a sentence."""
         weak = ", weak evidence from so few runs" if self.is_weak else ""
         verdict = "lower" if self.is_significant else "not significantly lower"
         return (
-            f"The variance of {self.quantity.replace('_', ' ')} is {verdict}: {self.effect:.3g} times less "
-            f"(95 % interval {self.interval[0]:.3g} to {self.interval[1]:.3g}; {self.test}, "
+            f"The variance of {self.quantity.replace('_', ' ')} is {verdict}: {self._effect} "
+            f"(95 % interval of the ratio {self.interval[0]:.3g} to {self.interval[1]:.3g}; {self.test}, "
             f"{_p_words(self.p_value)}, {self.num_constrained} against {self.num_baseline} runs{weak})."
             f"{self._still}"
         )
+
+    @property
+    def _effect(self) -> str:
+        return f"{self.effect:.3g} times less" if self.effect >= 1 else f"{1 / self.effect:.3g} times more"
 
     @property
     def _still(self) -> str:
@@ -66,13 +78,18 @@ class VarianceTest:
 
 
 def compare_variance(
-    quantity: str, constrained: FloatArray, baseline: FloatArray, level: float = 0.05
+    quantity: str, constrained: FloatArray, baseline: FloatArray, level: float = LEVEL
 ) -> VarianceTest | None:
     """Tests logarithms [k] of two groups; None with fewer than three runs in either.
 
     With 3 to 5 runs a one-sided F test, from 6 on Brown-Forsythe: with 3 against 3 the latter can
-    never be significant (its F cannot exceed 4.0, the critical value is 7.7).
+    never be significant (its F cannot exceed 4.0, the critical value is 7.7). Neither the order of the
+    runs nor the clock has a say: the same numbers give the same result. Raises ValueError for values that
+    are not finite.
     """
+    if not (np.isfinite(constrained).all() and np.isfinite(baseline).all()):
+        raise ValueError(f"{quantity} holds values that are not finite; leave them out and say so")
+    constrained, baseline = np.sort(constrained), np.sort(baseline)
     fewest = min(len(constrained), len(baseline))
     if fewest < FEWEST:
         return None
@@ -125,7 +142,8 @@ def _brown_forsythe(constrained: FloatArray, baseline: FloatArray) -> float:
 
 def _bootstrap(constrained: FloatArray, baseline: FloatArray) -> tuple[float, float]:
     """Percentiles of the ratio over resamples of runs; resamples of one run alone say nothing."""
-    rng = np.random.default_rng(SEED)
+    seed = hashlib.blake2b(constrained.tobytes() + b"|" + baseline.tobytes(), digest_size=8).digest()
+    rng = np.random.default_rng(int.from_bytes(seed, "big"))
     low = _resampled_variance(rng, constrained)
     high = _resampled_variance(rng, baseline)
     usable = ((low > 0) | (np.ptp(constrained) == 0)) & ((high > 0) | (np.ptp(baseline) == 0))
@@ -137,3 +155,14 @@ def _resampled_variance(rng: np.random.Generator, values: FloatArray) -> FloatAr
     picks = rng.integers(0, len(values), (NUM_RESAMPLES, len(values)))
     found: FloatArray = np.var(values[picks], axis=1, ddof=1)
     return found
+
+
+def seeds_needed(effect: float, level: float = LEVEL, most: int = 30) -> int | None:
+    """Seeds a group at which a ratio of variances of `effect` would be significant by the F test.
+
+    None where `most` would not do. From 6 on Brown-Forsythe asks for somewhat more.
+    """
+    if effect <= 1:
+        return None
+    sizes = range(FEWEST, most + 1)
+    return next((size for size in sizes if stats.f.sf(effect, size - 1, size - 1) < level), None)

@@ -18,10 +18,10 @@ from scipy.special import stdtrit
 
 from foreshock.server.store.curves import Curve, Reals
 from foreshock.server.store.engine import reading
+from foreshock.server.store.grouping import group_keys
 from foreshock.server.store.peaks import final_loss, log_peak_gain
 from foreshock.server.store.read import StoredRun, common_width
 from foreshock.server.store.schema import IS_KEPT, runs
-from foreshock.server.store.search import config_value, shown_value
 from foreshock.server.store.windows import Windows
 from foreshock.wire import parse_column
 from foreshock.wire.readings import GroupSeries, IntArray, SeedSeries, Window
@@ -108,23 +108,11 @@ def _group(rows: Sequence[sa.RowMapping], group_by: str) -> tuple[dict[str, list
     groups: dict[str, list[str]] = defaultdict(list)
     num_ungrouped = 0
     for row in sorted(rows, key=lambda row: (row["seed"] is None, row["seed"] or 0, row["started_at"])):
-        keys = _keys(row, group_by)
+        keys = group_keys(row, group_by)
         num_ungrouped += not keys
         for key in keys:
             groups[key].append(row["run_id"])
     return groups, num_ungrouped
-
-
-def _keys(row: sa.RowMapping, group_by: str) -> list[str]:
-    match group_by:
-        case "group":
-            return [row["group_name"]] if row["group_name"] else []
-        case "tag":
-            return list(dict.fromkeys(row["tags"]))
-        case "state":
-            return [row["state"]]
-    value = config_value(row["config"], group_by)
-    return [] if value is None else [shown_value(value)]
 
 
 def curve_of(reader: StoredRun, query: CompareQuery, width: int) -> Curve:

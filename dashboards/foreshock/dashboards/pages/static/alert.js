@@ -90,8 +90,9 @@ function history(alert) {
 
 function linkOf(alert) {
   if (String(alert.run_id).startsWith("group:")) {
-    const where = `/compare?project=${encodeURIComponent(alert.project)}`;
-    return element("a", { href: where }, `${alert.project}: ${alert.run_id.split("/").at(-1)}`);
+    const constrained = alert.run_id.slice(`group:${alert.project}/`.length);
+    const where = `/verdict?${new URLSearchParams({ project: alert.project, constrained })}`;
+    return element("a", { href: where }, `${alert.project}: ${constrained}`);
   }
   return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, alert.name ?? alert.run_id);
 }
