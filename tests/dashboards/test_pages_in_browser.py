@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-EVERY_PAGE = ("/", "/runs/hc-2", "/compare", "/alerts", "/login")
+EVERY_PAGE = ("/", "/runs/hc-2", "/compare", "/verdict", "/alerts", "/login")
 SMALL = {"viewport": {"width": 400, "height": 800}}
 REACHES = "() => document.querySelector('[data-figure=loss] .js-plotly-plot').layout.xaxis.range[1] >= %d"
 DARK = {"color_scheme": "dark"}

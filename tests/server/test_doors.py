@@ -83,6 +83,7 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("GET", "/"): (READ, "/"),
     ("GET", "/runs/{run_id}"): (READ, "/runs/{run}"),
     ("GET", "/compare"): (READ, "/compare"),
+    ("GET", "/verdict"): (READ, "/verdict"),
     ("GET", "/alerts"): (READ, "/alerts"),
 }
 GUARDED: Final = [route for route, (need, _) in ASKED.items() if need is not None]
@@ -93,6 +94,7 @@ OF_NO_PROJECT: Final = {
     "/",
     "/runs/{run_id}",
     "/compare",
+    "/verdict",
     "/alerts",
 }
 

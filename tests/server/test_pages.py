@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from tests.server.conftest import Writer
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/any", "/compare", "/alerts", "/login"])
+@pytest.mark.parametrize("path", ["/", "/runs/any", "/compare", "/verdict", "/alerts", "/login"])
 def test_pages_come_with_a_policy_that_allows_no_outside_host(http: TestClient, path: str) -> None:
     page = http.get(path)
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")

@@ -65,6 +65,12 @@ def test_a_run_to_which_nothing_happens_shows_nothing():
     assert stopped.outcome == "passed" and "nothing happened to its loss" in stopped.words
 
 
+@pytest.mark.parametrize(("onset", "outcome"), [(100, "open"), (101, "open"), (102, "failed")])
+def test_what_strikes_at_once_cannot_be_warned_of(onset, outcome):
+    test = stressed(fault_step=100, onset_step=onset)
+    assert test.outcome == outcome and ("at once after its fault" in test.words) == (outcome == "open")
+
+
 def test_what_still_runs_is_open_until_it_can_no_longer_pass():
     assert stressed(state="running", died=False).outcome == "open"
     assert stressed(50, state="running", died=False).outcome == "failed"

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from foreshock.dashboards.errors import MissingPlotlyError, UnknownPageError
 
 STATIC_DIR: Final = Path(__file__).parent / "static"
-PAGES: Final = ("runs", "run", "compare", "alerts", "login", "missing")
+PAGES: Final = ("runs", "run", "compare", "verdict", "alerts", "login", "missing")
 
 _templates = Environment(
     loader=PackageLoader("foreshock.dashboards.pages", "templates"),
@@ -25,7 +25,7 @@ _templates = Environment(
 
 
 def render(page: str, **context: Any) -> str:
-    """The HTML of one page: "runs", "run", "compare", "alerts", "login", or "missing" for other addresses.
+    """The HTML of one page of PAGES, "missing" for addresses that there are not.
 
     Pages need no context; "login" may be given `error`, a sentence, and `next`, the path to go to.
     """

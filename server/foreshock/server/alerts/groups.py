@@ -31,6 +31,8 @@ from foreshock.wire.messages import AlertState
 RULE: Final = "restart"
 SUBJECT: Final = "group"
 PREFIX: Final = "group:"
+# What the table holds; a group whose key is longer is judged when asked for, and has no alert
+MAX_RUN_ID: Final = 500
 ADVICE: Final = (
     "The documents' conditions for a restart are judged here: when this fires, training may go on under "
     "the constraint; while it is pending, see what is still missing."
@@ -119,11 +121,12 @@ def _verdicts(engine: sa.Engine, project: str) -> dict[str, RestartVerdict]:
         reached = reach_verdicts(evidence, evidence.grouping())
     except (UnknownProjectError, InvalidError):
         return {}
-    return {
+    named = {
         f"{PREFIX}{project}/{one.constrained}": one
         for one in reached
         if one.constrained is not None and one.baseline is not None
     }
+    return {run_id: one for run_id, one in named.items() if len(run_id) <= MAX_RUN_ID}
 
 
 def _open_groups(connection: sa.Connection, project: str) -> set[str]:

@@ -80,6 +80,7 @@ NEEDS: Final = (
     ("GET", "/", _READ),
     ("GET", "/runs/*", _READ),
     ("GET", "/compare", _READ),
+    ("GET", "/verdict", _READ),
     ("GET", "/alerts", _READ),
 )
 

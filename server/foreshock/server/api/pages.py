@@ -88,6 +88,12 @@ def show_comparison() -> HTMLResponse:
     return _page("compare")
 
 
+@router.get("/verdict")
+def show_verdict() -> HTMLResponse:
+    """Whether training may go on under the constraint."""
+    return _page("verdict")
+
+
 @router.get("/alerts")
 def show_alerts() -> HTMLResponse:
     """All alerts."""

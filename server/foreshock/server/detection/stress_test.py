@@ -20,6 +20,8 @@ from foreshock.server.detection.run_facts import RunFacts, WarningAlert
 
 SHARE: Final = 0.1
 STRESS_TAG: Final = "stress"
+# So soon after its cause an event is one with it: there is no step at which it could be foretold
+SUDDEN_STEPS: Final = 1
 # Rules that state the event itself, or that nothing comes any more
 EVENT_RULES: Final = frozenset(("loss_spike", "nonfinite"))
 NO_WARNING: Final = EVENT_RULES | {"heartbeat_lost"}
@@ -109,6 +111,12 @@ def _decide(run: RunFacts, warning: WarningAlert | None, holds: bool | None) -> 
         return "failed", f"{run.name} was warned of at {where}{fault} ({warning.rule}), not {since}{event}."
     if run.onset_step is None and not run.has_ended:
         return "open", f"{run.name} still runs."
+    if run.onset_step is not None and run.onset_step - (run.fault_step or 0) <= SUDDEN_STEPS:
+        begun = "its start" if run.fault_step is None else f"its fault at step {run.fault_step}"
+        return "open", (
+            f"{run.name} lost its loss at step {run.onset_step}, at once after {begun}, which nothing could have "
+            "warned of: it shows nothing. Plant what builds up."
+        )
     if run.onset_step is None:
         return "open", f"{run.name} was not warned of, and nothing happened to its loss: it shows nothing."
     return "failed", f"{run.name} was not warned of before step {run.onset_step}, at which its loss went."

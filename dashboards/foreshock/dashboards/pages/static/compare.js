@@ -1,9 +1,10 @@
 // The page that compares groups of seeds: spread, timelines, and whether the fix may be trusted.
 
-import { get } from "./api.js";
+import { ApiError, get } from "./api.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
 import { gain, number, ruleName, toNumber, visible, whole } from "./format.js";
+import { groupings } from "./groupings.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { View } from "./view.js";
@@ -47,28 +48,12 @@ function fill(name, values, preferred) {
   select.value = wanted;
 }
 
-// What runs of a project may be grouped by: the keys of their configuration, those that differ first.
-function groupings() {
-  const seen = new Map([["group", new Set(runs.map((run) => run.group ?? ""))]]);
-  for (const run of runs) {
-    for (const [key, value] of Object.entries(run.config ?? {})) {
-      if (value === null || typeof value === "object") continue;
-      if (!seen.has(key)) seen.set(key, new Set());
-      seen.get(key).add(String(value));
-    }
-  }
-  const keys = [...seen.keys()].sort();
-  const differs = (key) => seen.get(key).size > 1;
-  const tags = runs.some((run) => (run.tags ?? []).length) ? ["tag"] : [];
-  return [...keys.filter(differs), ...tags, ...keys.filter((key) => !differs(key))];
-}
-
 async function loadChoices() {
   const { runs: all } = await get("runs", { limit: 500 });
   fill("project", [...new Set(all.map((run) => run.project))], []);
   const project = choices.elements.project.value;
   runs = all.filter((run) => run.project === project);
-  const keys = groupings();
+  const keys = groupings(runs);
   fill("group_by", keys, FIRST_KEYS.filter((key) => keys.indexOf(key) < 12));
   const series = runs.length ? (await get(`runs/${encodeURIComponent(runs[0].run_id)}`)).series ?? [] : [];
   fill("column", series.map((one) => one.series), FIRST_COLUMNS);
@@ -154,6 +139,21 @@ function showGroups(groups) {
   setText(byId("tally"), rows.length ? `${whole(groups.length)} groups, ${whole(rows.length)} runs` : "");
 }
 
+// A key may be looked at that makes no groups of seeds; there is then no verdict, and why is said below.
+async function loadVerdict(asked) {
+  byId("to-verdict").href = `/verdict?${new URLSearchParams(asked)}`;
+  try {
+    const verdict = await get("verdict", asked);
+    showVerdict(verdict);
+    showTests(verdict.tests);
+  } catch (error) {
+    if (!(error instanceof ApiError) || ![404, 422].includes(error.status)) throw error;
+    byId("verdict").hidden = true;
+    showTests({});
+    byId("no-tests").replaceChildren(element("strong", {}, "No verdict"), `${error.message}.`);
+  }
+}
+
 async function load() {
   await guarded(async () => {
     await loadChoices();
@@ -165,9 +165,7 @@ async function load() {
     const { project, group_by, column, reduce } = chosen();
     const { groups } = await get("compare", { project, group_by, column, reduce, buckets: 50 });
     showGroups(groups);
-    const verdict = await get("verdict", { project, group_by });
-    showVerdict(verdict);
-    showTests(verdict.tests);
+    await loadVerdict({ project, group_by });
     for (const chart of charts) await chart.refresh();
   });
 }
