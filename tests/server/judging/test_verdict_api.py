@@ -91,6 +91,16 @@ def test_a_project_without_runs_is_unknown(http, problem):
     assert "'demo' has no run" in problem(ask(http), 404, "unknown-project")["detail"]
 
 
+def test_runs_that_nothing_groups_are_undecided(http, train):
+    train("bare", config={"rate": 1})
+    told = ask(http).json()
+    assert (told["state"], told["group_by"], told["constrained"]) == ("undecided", "group", None)
+    assert (
+        "the groups are none" in told["missing"][0]
+        and "foreshock train --connection mhc" in told["missing"][0]
+    )
+
+
 def test_a_group_is_not_held_against_itself(http, trained, problem):
     assert "both 'hc'" in problem(ask(http, constrained="hc", baseline="hc"), 422, "invalid")["detail"]
 

@@ -67,10 +67,8 @@ def reach_verdicts(
 ) -> list[RestartVerdict]:
     """A verdict for each constrained group, or the one asked for, against the baseline; at least one.
 
-    The most hopeful comes first. Raises InvalidError for a key that makes no groups, or one group in both
-    places.
+    The most hopeful comes first. Raises InvalidError for one group in both places.
     """
-    evidence.check(group_by)
     if constrained is not None and constrained == baseline:
         raise InvalidError(f"constrained and baseline are both {baseline!r}: name two groups")
     found = [key for key in evidence.constrained_keys(group_by) if key != baseline]
@@ -118,9 +116,9 @@ def _verdicts(engine: sa.Engine, project: str) -> dict[str, RestartVerdict]:
     """Verdicts by the run of their alert; none where nothing can be compared."""
     try:
         evidence = gather(engine, project)
-        reached = reach_verdicts(evidence, evidence.grouping())
-    except (UnknownProjectError, InvalidError):
+    except UnknownProjectError:
         return {}
+    reached = reach_verdicts(evidence, evidence.grouping())
     named = {
         f"{PREFIX}{project}/{one.constrained}": one
         for one in reached
@@ -195,10 +193,11 @@ def _renew(connection: sa.Connection, run_id: str, verdict: RestartVerdict) -> N
 
 def _reason(verdict: RestartVerdict) -> str:
     """The verdict for whoever is told of it; what to do, and what to bear in mind, is on its page."""
-    order = {"failed": "Not met:", "missing": "Missing:", "met": "Met:"}
     parts = [verdict.sentence]
-    for state, head in order.items():
+    for state, head in (("failed", "Not met:"), ("missing", "Missing:"), ("met", "Met:")):
         words = [one.words for one in verdict.requirements if one.state == state]
+        if state == "met" and verdict.state != "restart":
+            words = [f"{len(words)} of {len(verdict.requirements)} conditions."]
         parts += [head, *words] if words else []
     if verdict.notes:
         parts.append(f"To bear in mind: {len(verdict.notes)} on the page.")

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from foreshock.server.alerts.around import GROUP, steps_around
+from foreshock.server.alerts.around import steps_around
+from foreshock.server.alerts.groups import PREFIX
 from foreshock.server.alerts.panel import choose, read_panels
 from foreshock.server.alerts.picture import Caption, draw_picture
 from foreshock.server.errors import UnknownSnapshotError
@@ -28,7 +29,7 @@ class Snapshots:
     def draw(self, run_id: str, alert_id: int, project: str | None = None) -> bytes:
         """PNG bytes; raises UnknownAlertError, for one not of the project too, and UnknownSnapshotError."""
         alert = read_alert(self._engine, run_id, alert_id, project)
-        if run_id.startswith(GROUP):
+        if run_id.startswith(PREFIX):
             raise UnknownSnapshotError(
                 f"alert {alert_id} of {run_id[:64]!r} is about a group of runs, which has no steps to picture"
             )

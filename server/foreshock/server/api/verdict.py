@@ -152,6 +152,8 @@ def read_verdict(
     """
     caller.project_of(query.project)
     evidence = gather(collector.engine, query.project)
+    if query.group_by is not None:
+        evidence.check(query.group_by)
     group_by = query.group_by or evidence.grouping()
     reached = reach_verdicts(evidence, group_by, query.constrained, query.baseline)
     first = reached[0]

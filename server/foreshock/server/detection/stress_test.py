@@ -114,8 +114,8 @@ def _decide(run: RunFacts, warning: WarningAlert | None, holds: bool | None) -> 
     if run.onset_step is not None and run.onset_step - (run.fault_step or 0) <= SUDDEN_STEPS:
         begun = "its start" if run.fault_step is None else f"its fault at step {run.fault_step}"
         return "open", (
-            f"{run.name} lost its loss at step {run.onset_step}, at once after {begun}, which nothing could have "
-            "warned of: it shows nothing. Plant what builds up."
+            f"The loss of {run.name} went at step {run.onset_step}, at once after {begun}, which nothing "
+            "could have warned of: it shows nothing. Plant what builds up."
         )
     if run.onset_step is None:
         return "open", f"{run.name} was not warned of, and nothing happened to its loss: it shows nothing."

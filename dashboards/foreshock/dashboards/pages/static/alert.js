@@ -24,12 +24,19 @@ export function reasonOf(alert) {
   const parts = [element("span", {}, alert.reason)];
   if (alert.outcome) {
     const ended = stateOf(alert) === "resolved" ? "Resolved" : "Passed by before it fired";
-    parts.push(element("span", { class: "outcome" }, ` ${ended} at step ${whole(alert.resolved_step)}: ${alert.outcome}`));
+    const where = isOfGroup(alert) ? "" : ` at step ${whole(alert.resolved_step)}`;
+    parts.push(element("span", { class: "outcome" }, ` ${ended}${where}: ${alert.outcome}`));
   }
   return parts;
 }
 
+// The steps of a group's alert count runs, and are no place to look at.
+function isOfGroup(alert) {
+  return String(alert.run_id).startsWith("group:");
+}
+
 function span(alert) {
+  if (isOfGroup(alert)) return "";
   const from = `${alert.fired_step === null ? "pending since" : "since"} step ${whole(since(alert))}`;
   return alert.resolved_step === null ? from : `steps ${whole(since(alert))} to ${whole(alert.resolved_step)}`;
 }
@@ -89,7 +96,7 @@ function history(alert) {
 }
 
 function linkOf(alert) {
-  if (String(alert.run_id).startsWith("group:")) {
+  if (isOfGroup(alert)) {
     const constrained = alert.run_id.slice(`group:${alert.project}/`.length);
     const where = `/verdict?${new URLSearchParams({ project: alert.project, constrained })}`;
     return element("a", { href: where }, `${alert.project}: ${constrained}`);
