@@ -284,7 +284,37 @@ def test_groups_are_compared_with_a_verdict(visit: Any) -> None:
     page.wait_for_url("**column=loss**")
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/hc-2", "/alerts?severity=critical"])
+def test_the_verdict_is_told_condition_by_condition(visit: Any, observatory: Any) -> None:
+    observatory.trainer("stressed", "hc", 7, total=100, tags=["stress"]).train(30).end("crashed")
+    page = visit.open("/verdict?project=depth")
+    page.wait_for_selector("#verdict:not([hidden])")
+    assert page.inner_text("#verdict-word") in ("Restart", "Wait", "Not decided yet")
+    assert len(page.query_selector_all("#conditions li")) == 6
+    for mark in page.query_selector_all("#conditions .mark"):
+        assert mark.get_attribute("aria-label") in ("met", "not met", "missing")
+    assert "What to do:" in page.inner_text("#conditions")
+    page.wait_for_selector('#stress [data-key="stressed"]')
+    assert "In the first 10 %" in page.inner_text("#stress thead")
+    assert page.get_attribute('#groups [data-key="mhc/mhc-1"] a', "href") == "/runs/mhc-1"
+    page.select_option("[name=group_by]", "connection")
+    page.wait_for_url("**group_by=connection**")
+    page.select_option("[name=constrained]", "hc")
+    page.wait_for_function("() => document.getElementById('verdict-word').innerText === 'Wait'")
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('[name=constrained]').value === ''")
+
+
+def test_a_key_that_makes_no_groups_is_said_and_the_figures_stay(visit: Any) -> None:
+    page = visit.open("/verdict?project=depth&group_by=seed")
+    page.wait_for_selector("#no-runs:not([hidden])")
+    assert "differ in their seed" in page.inner_text("#no-runs")
+    visit.open("/compare?project=depth&group_by=state")
+    wait_for_figures(page)
+    page.wait_for_selector("#no-tests:not([hidden])")
+    assert "is its outcome" in page.inner_text("#no-tests") and page.query_selector("#verdict[hidden]")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/hc-2", "/alerts?severity=critical", "/verdict?project=depth"])
 def test_a_hostile_name_stays_text(visit: Any, path: str) -> None:
     page = visit.open(path)
     page.wait_for_function("() => document.body.innerText.includes('<script>window.hacked')")
