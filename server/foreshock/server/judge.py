@@ -39,6 +39,8 @@ MAX_SECONDS_PER_TURN: Final = 0.5
 # Enough for requests to get a word in while a backlog is judged
 BACKLOG_PAUSE_SECONDS: Final = 0.02
 MAX_PAUSE_SECONDS: Final = 60.0
+# A project's groups are judged for at most one part in so many of the time
+GROUP_REST: Final = 10
 
 log = logging.getLogger("foreshock.judge")
 
@@ -271,9 +273,12 @@ class Judge:
                 self._guard(name, self._judge_project, project)
 
     def _judge_project(self, project: str) -> None:
+        begun = self._ticks()
         told = judge_project(self._engine, project, self._clock(), self._settings.notifiers)
         if self._projects is not None:
             self._projects.discard(project)
+        # A project of thousands of runs, which end one by one, must not take the judge from those that live
+        self._due[f"group:{project}"] = begun + GROUP_REST * (self._ticks() - begun)
         self._tell(told)
 
     def _take_changed(self) -> set[str]:

@@ -5,6 +5,8 @@ import math
 import pytest
 from tests.server.judging.bench import write
 
+from foreshock.server.alerts.notifier import MemoryNotifier
+from foreshock.server.alerts.outbox import Outbox
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
 
 pytestmark = pytest.mark.parametrize(
@@ -155,6 +157,19 @@ def test_one_project_that_cannot_be_judged_keeps_no_other_waiting(bench, trainer
     monkeypatch.setattr(judge, "judge_project", refuse)
     trainer.groups()
     assert trainer.states() == ["pending"]
+
+
+def test_people_hear_of_it_by_one_fingerprint_with_a_link_to_the_verdict(bench, trainer, dying):
+    told = MemoryNotifier()
+    trainer.groups()
+    trainer.stress(dying)
+    trainer.run("mhc", 7, math.log(2.5), 2.0)
+    bench.turns(3)
+    Outbox(bench.engine, [told], public_url="http://here").deliver(told)
+    of_group = [one for one in told.received if one.alert.run_id == GROUP]
+    assert [one.alert.state for one in of_group] == ["firing", "resolved"]
+    assert len({one.fingerprint for one in of_group}) == 1
+    assert {one.page for one in of_group} == {"http://here/verdict?project=demo&constrained=mhc"}
 
 
 def test_an_open_alert_of_a_group_is_in_the_metrics(trainer, bench):

@@ -54,6 +54,7 @@ def simulate(draw, size, factor=1.0, count=1500):
 def quick(monkeypatch):
     """The interval is not looked at here, and takes most of the time."""
     monkeypatch.setattr("foreshock.server.detection.variance.NUM_RESAMPLES", 8)
+    monkeypatch.setattr("foreshock.server.detection.variance.FEWEST_RESAMPLES", 8)
 
 
 @pytest.mark.parametrize("size", [3, 5, 6, 8])

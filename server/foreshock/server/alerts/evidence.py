@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -88,7 +89,7 @@ class Evidence:
             if STRESS_TAG not in row["tags"]:
                 for key in set(group_keys(row, group_by)) & found.keys():
                     told = flat_settings(row["config"])
-                    found[key].append({name: value for name, value in told if not _ASIDE.fullmatch(name)})
+                    found[key].append({name: value for name, value in told if not _is_aside(name)})
         return found
 
     def _facts(self, row: sa.RowMapping, key: str, is_stress: bool) -> RunFacts:
@@ -135,6 +136,11 @@ def gather(engine: sa.Engine, project: str) -> Evidence:
             if STRESS_TAG in row["tags"] and (step := _noted_fault(connection, row)) is not None
         }
     return Evidence(project, rows, by_run, faults)
+
+
+@lru_cache(maxsize=4096)
+def _is_aside(name: str) -> bool:
+    return _ASIDE.fullmatch(name) is not None
 
 
 def _noted_fault(connection: sa.Connection, row: sa.RowMapping) -> int | None:

@@ -9,7 +9,8 @@ Each constrained group has its own; its run is `group:<project>/<key>`, its step
 compared. A project is judged anew when one of its runs has ended, was lost, declared or deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlencode
 
@@ -97,19 +98,33 @@ def _reach(
 
 def judge_project(engine: sa.Engine, project: str, now: float, notifiers: Sequence[str]) -> list[Alert]:
     """Brings a project's restart alerts up to date; what changed."""
-    with writing(engine) as connection:
-        # Taken before anything is read, so that the later of two judges has seen the more
-        _lock(connection, project)
+    told: list[Alert] = []
+    with _turn(engine, project):
         verdicts = _verdicts(engine, project)
-        told: list[Alert] = []
-        for run_id in sorted(verdicts.keys() | _open_groups(connection, project)):
-            verdict = verdicts.get(run_id)
-            transition = _transition(connection, run_id, verdict, now)
-            if transition is not None:
-                told += write_transitions(connection, run_id, project, 0, [transition], notifiers)
-            elif verdict is not None:
-                _renew(connection, run_id, verdict)
-        return told
+        with writing(engine) as connection:
+            for run_id in sorted(verdicts.keys() | _open_groups(connection, project)):
+                verdict = verdicts.get(run_id)
+                transition = _transition(connection, run_id, verdict, now)
+                if transition is not None:
+                    told += write_transitions(connection, run_id, project, 0, [transition], notifiers)
+                elif verdict is not None:
+                    _renew(connection, run_id, verdict)
+    return told
+
+
+@contextmanager
+def _turn(engine: sa.Engine, project: str) -> Iterator[None]:
+    """Judges on one PostgreSQL take turns at a project, so that the later has seen the more.
+
+    Nothing else waits meanwhile. A SQLite file has one judge.
+    """
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    with engine.begin() as connection:
+        key = sa.func.hashtext(f"restart:{project}")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        yield
 
 
 def _verdicts(engine: sa.Engine, project: str) -> dict[str, RestartVerdict]:
@@ -130,13 +145,6 @@ def _verdicts(engine: sa.Engine, project: str) -> dict[str, RestartVerdict]:
 def _open_groups(connection: sa.Connection, project: str) -> set[str]:
     is_open = (alerts.c.project == project, alerts.c.rule == RULE, alerts.c.state != "resolved")
     return set(connection.execute(sa.select(alerts.c.run_id).where(*is_open)).scalars())
-
-
-def _lock(connection: sa.Connection, project: str) -> None:
-    """Two judges on one PostgreSQL take turns; a SQLite transaction is alone already."""
-    if connection.dialect.name == "postgresql":
-        key = sa.func.hashtext(f"restart:{project}")
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def _transition(

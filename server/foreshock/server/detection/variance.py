@@ -13,6 +13,9 @@ FloatArray = NDArray[np.float64]
 FEWEST: Final = 3
 ENOUGH: Final = 6
 NUM_RESAMPLES: Final = 4000
+# Large groups need fewer, and would take seconds
+NUM_DRAWS: Final = 400_000
+FEWEST_RESAMPLES: Final = 400
 LEVEL: Final = 0.05
 # What was significant is so no more only beyond this, so that one more run cannot flip it to and fro
 CLEAR_LEVEL: Final = 0.1
@@ -144,15 +147,17 @@ def _bootstrap(constrained: FloatArray, baseline: FloatArray) -> tuple[float, fl
     """Percentiles of the ratio over resamples of runs; resamples of one run alone say nothing."""
     seed = hashlib.blake2b(constrained.tobytes() + b"|" + baseline.tobytes(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(seed, "big"))
-    low = _resampled_variance(rng, constrained)
-    high = _resampled_variance(rng, baseline)
+    largest = max(len(constrained), len(baseline))
+    num_resamples = max(FEWEST_RESAMPLES, min(NUM_RESAMPLES, NUM_DRAWS // largest))
+    low = _resampled_variance(rng, constrained, num_resamples)
+    high = _resampled_variance(rng, baseline, num_resamples)
     usable = ((low > 0) | (np.ptp(constrained) == 0)) & ((high > 0) | (np.ptp(baseline) == 0))
     ratios = np.maximum(high, LEAST_VARIANCE)[usable] / np.maximum(low, LEAST_VARIANCE)[usable]
     return float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))
 
 
-def _resampled_variance(rng: np.random.Generator, values: FloatArray) -> FloatArray:
-    picks = rng.integers(0, len(values), (NUM_RESAMPLES, len(values)))
+def _resampled_variance(rng: np.random.Generator, values: FloatArray, num_resamples: int) -> FloatArray:
+    picks = rng.integers(0, len(values), (num_resamples, len(values)))
     found: FloatArray = np.var(values[picks], axis=1, ddof=1)
     return found
 
