@@ -9,7 +9,7 @@ from foreshock.server.alerts.notifier import MemoryNotifier
 from foreshock.server.alerts.outbox import Outbox
 from foreshock.server.store.schema import alert_transitions, alerts, outbox
 
-pytestmark = pytest.mark.parametrize(
+on_both = pytest.mark.parametrize(
     "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
 GROUP = "group:demo/mhc"
@@ -63,6 +63,7 @@ def trainer(http, writer, bench):
     return Trainer(http, type(writer), bench)
 
 
+@on_both
 def test_the_alert_is_pending_fires_and_is_delivered_once(bench, trainer, dying):
     trainer.groups()
     assert trainer.states() == ["pending"]
@@ -98,6 +99,7 @@ def test_a_run_that_starts_or_slips_by_a_hair_changes_nothing(bench, trainer, dy
     assert trainer.states() == ["pending", "firing"]
 
 
+@on_both
 def test_it_resolves_where_a_condition_fails_and_comes_back_as_another_alert(bench, trainer, dying):
     trainer.groups()
     trainer.stress(dying)
@@ -116,6 +118,7 @@ def test_it_resolves_where_a_condition_fails_and_comes_back_as_another_alert(ben
     assert again["alert_key"] != row["alert_key"] and again["acknowledged_by"] is None
 
 
+@on_both
 def test_a_deleted_group_resolves_its_alert(bench, trainer, dying):
     trainer.groups()
     trainer.stress(dying)

@@ -44,7 +44,7 @@ def test_three_against_three_can_be_significant_by_the_f_test_only():
     assert worst <= 4.0 < stats.f.ppf(0.95, 1, 4)
 
 
-def simulate(draw, size, factor=1.0, count=1500):
+def simulate(draw, size, factor=1.0, count=800):
     """The share of simulated pairs of groups that come out significant, the baseline `factor` wider."""
     pairs = [(draw(size), factor * draw(size)) for _ in range(count)]
     return np.mean([p_value(a, b) < 0.05 for a, b in pairs])
@@ -60,13 +60,13 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("size", [3, 5, 6, 8])
 def test_equal_groups_are_called_unequal_as_rarely_as_is_claimed(quick, size):
     rng = np.random.default_rng(size)
-    assert simulate(lambda k: rng.normal(size=k), size) == pytest.approx(0.05, abs=0.022)
+    assert simulate(lambda k: rng.normal(size=k), size) == pytest.approx(0.05, abs=0.03)
 
 
 @pytest.mark.parametrize(
     ("size", "most"),
     # Published: what heavy tails make of it is why fewer than 6 seeds are weak evidence
-    [(3, 0.12), (5, 0.16), (6, 0.065), (8, 0.065)],
+    [(3, 0.12), (5, 0.16), (6, 0.07), (8, 0.07)],
 )
 def test_heavy_tails_mislead_few_seeds_and_not_many(quick, size, most):
     rng = np.random.default_rng(size)
@@ -77,7 +77,7 @@ def test_heavy_tails_mislead_few_seeds_and_not_many(quick, size, most):
 @pytest.mark.parametrize(("size", "least"), [(3, 0.78), (5, 0.95), (6, 0.8), (8, 0.94)])
 def test_a_spread_ten_times_lower_is_found(quick, size, least):
     rng = np.random.default_rng(size)
-    assert simulate(lambda k: rng.normal(size=k), size, factor=10.0, count=600) > least
+    assert simulate(lambda k: rng.normal(size=k), size, factor=10.0, count=300) > least
 
 
 def test_the_interval_depends_on_the_numbers_alone():
