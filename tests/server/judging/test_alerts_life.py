@@ -149,6 +149,12 @@ def test_firings_long_ago_make_nobody_flap():
     assert not any(one.is_flapping for one in lived([H, C] * 12, steps))
 
 
+@pytest.mark.parametrize(("last", "flaps"), [(-1, True), (0, False)])
+def test_the_window_of_flapping_ends_where_it_says(last, flaps):
+    steps = [0, 1, 50, 51, 100, 101, FLAPPING_WINDOW_STEPS + last]
+    assert lived([H, C, H, C, H, C, H], steps)[-1].is_flapping == flaps
+
+
 def test_labels_of_the_rule_go_with_the_alert_to_its_end():
     found = lived([H, C], labels={"team": "pre"})
     assert [one.labels for one in found] == [{"team": "pre"}] * 2

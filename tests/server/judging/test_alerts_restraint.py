@@ -119,6 +119,15 @@ def test_what_came_and_went_and_came_again_is_told_once(box):
     assert box.heard() == [("a", "firing", 5)]
 
 
+def test_what_was_told_meanwhile_is_not_told_again_by_an_older_word(box):
+    box.silence("severity = warning")
+    box.find("firing", 1)
+    box.find("firing", 2, severity="critical")
+    assert box.heard() == [("a", "firing", 2)]
+    box.now += 101
+    assert box.heard() == [] and box.rows()[0].withheld == OVERTAKEN
+
+
 def test_a_silence_that_somebody_ends_lets_it_out_at_once(box):
     silence_id = box.silence("rule = loss_spike")
     box.find("firing", 1)
