@@ -1,8 +1,10 @@
 """What verify finds: each kind of damage, named; and nothing where nothing is wrong."""
 
+import contextlib
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 from foreshock.server.db_commands import db
 from foreshock.server.store.chunks import checksum
-from foreshock.server.store.engine import open_database, writing
+from foreshock.server.store.engine import PAGE_BYTES, open_database, writing
 from foreshock.server.store.schema import chunks, compactions, cursors, envelopes, layouts, records
 from foreshock.server.vault.verify import verify
 
@@ -110,9 +112,13 @@ def filled_copy(original: Path, tmp_path: Path) -> str:
 
 def test_a_torn_file_is_told(filled_copy: str) -> None:
     path = Path(filled_copy)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        # A page that is in use: tearing a free one harms nothing
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'chunks'"
+        ((page,),) = connection.execute(query).fetchall()
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2 // 32768 * 32768
-    content[middle : middle + 16] = b"\xff" * 16
+    start = (page - 1) * PAGE_BYTES
+    content[start : start + 16] = b"\xff" * 16
     path.write_bytes(bytes(content))
     result = CliRunner().invoke(db, ["verify", "--db", filled_copy])
     assert result.exit_code == 1 and "malformed" in result.stdout, result.output
