@@ -80,6 +80,7 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("POST", "/api/v1/tokens"): (ADMIN, "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token_id}"): (ADMIN, "/api/v1/tokens/{token}"),
     ("GET", "/metrics"): (READ_ALL, "/metrics"),
+    ("GET", "/api/v1/rules"): (READ_ALL, "/api/v1/rules"),
     ("GET", "/"): (READ, "/"),
     ("GET", "/runs/{run_id}"): (READ, "/runs/{run}"),
     ("GET", "/compare"): (READ, "/compare"),

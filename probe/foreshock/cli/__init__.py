@@ -20,6 +20,7 @@ _EXTRA_OF_MODULE = {
     "alembic": ("Alembic", "server"),
     "plotly": ("plotly", "server"),
     "scipy": ("SciPy", "server"),
+    "yaml": ("PyYAML", "server"),
 }
 
 

@@ -19,6 +19,7 @@ from foreshock.server.api import (
     notifiers,
     pages,
     problems,
+    rules,
     runs,
     series,
     silences,
@@ -48,6 +49,7 @@ _ROUTERS = (
     events.router,
     tokens.router,
     keeping.router,
+    rules.router,
 )
 _DESCRIPTION = """Stores and judges training-stability signals.
 

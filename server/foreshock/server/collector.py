@@ -14,6 +14,7 @@ from foreshock.server.alerts.switchboard import make_channels
 from foreshock.server.alerts.waiting import WaitingNotifications
 from foreshock.server.bell import Bell
 from foreshock.server.callers import Callers
+from foreshock.server.detection.user_rules.watched import WatchedRules
 from foreshock.server.errors import StartError
 from foreshock.server.figure_cache import FigureCache
 from foreshock.server.judge import Judge, JudgeSettings
@@ -54,6 +55,7 @@ class Collector:
     snapshots: Snapshots
     outbox: Outbox
     judge: Judge
+    rules: WatchedRules
     compactor: Compactor
     keeper: Keeper
 
@@ -75,6 +77,8 @@ class Collector:
         )
         windows = Windows(settings.cache_bytes)
         LiveRuns(database.engine, windows, settings.max_live_runs, registry)
+        rules = WatchedRules(settings.rules_file)
+        instruments.refused_rules.set_function(lambda: len(rules.problems))
         figures = FigureCache()
         snapshots = Snapshots(database.engine, windows, figures)
         channels = make_channels(settings, snapshots.draw)
@@ -83,7 +87,7 @@ class Collector:
             channel.note_in(counters)
         outbox = Outbox(database.engine, channels, public_url=settings.address)
         WaitingNotifications(database.engine, outbox.names, registry)
-        judge = Judge(database.engine, _judge_settings(settings, outbox), ring)
+        judge = Judge(database.engine, _judge_settings(settings, outbox), ring, rules=rules)
         compactor = Compactor(database.engine, pause_seconds=settings.compact_interval_seconds)
         return cls(
             settings,
@@ -101,6 +105,7 @@ class Collector:
             snapshots,
             outbox,
             judge,
+            rules,
             compactor,
             Keeper(database.engine, bell.ring, on_delete=judge.note_change),
         )

@@ -22,6 +22,8 @@ from foreshock.server.alerts.heartbeat import find_returned_runs, lose_silent_ru
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.case import Case
 from foreshock.server.detection.joining import merge
+from foreshock.server.detection.user_rules.book import RuleBook
+from foreshock.server.detection.user_rules.watched import WatchedRules
 from foreshock.server.detection.watermark import decide, watermark
 from foreshock.server.store import judgement
 from foreshock.server.store.alerts import write_transitions
@@ -65,10 +67,11 @@ class JudgeSettings:
 
 @dataclass(slots=True)
 class Held:
-    """A run that this judge owns: its epoch and its case."""
+    """A run that this judge owns: its epoch, its case, and the rules that the case is judged by."""
 
     epoch: int
     case: Case
+    book: RuleBook
 
 
 class Judge:
@@ -81,13 +84,18 @@ class Judge:
         ring: Ring,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
+        rules: WatchedRules | None = None,
     ) -> None:
-        """`clock` dates what is stored; `ticks`, which no one can set back, times what is waited for."""
+        """`clock` dates what is stored; `ticks`, which no one can set back, times what is waited for.
+
+        Without `rules` the shipped ones judge.
+        """
         self._engine = engine
         self._settings = settings
         self._ring = ring
         self._clock = clock
         self._ticks = ticks
+        self._rules = WatchedRules() if rules is None else rules
         self._owner = uuid.uuid4().hex
         self._started_at = ticks()
         self._held: dict[str, Held] = {}
@@ -123,6 +131,7 @@ class Judge:
 
     def turn(self) -> None:
         """Judges every run that is due, then heartbeats, then the groups of runs that have ended."""
+        self._rules.refresh(self._ticks())
         for place in self._waiting():
             if self._stop.is_set():
                 return
@@ -165,6 +174,9 @@ class Judge:
         if held is None:
             return
         before = (held.case, held.case.position, held.case.is_closed)
+        if held.book is not self._rules.book:
+            held.book = self._rules.book
+            held.case.detector.adopt(held.book.rules)
         transitions = self._advance(held, place, self._ticks())
         if before != (held.case, held.case.position, held.case.is_closed) or transitions:
             self._commit(place, held, transitions, self._clock())
@@ -187,11 +199,12 @@ class Judge:
             context = judgement.read_context(connection, place.run_id)
             stored = judgement.read_state(connection, place.run_id)
             if stored is not None:
-                case = Case.unpack(stored[1], context)
+                case = Case.unpack(stored[1], context, self._rules.book.rules)
             else:
                 first = judgement.next_attempt(connection, place.run_id, -1)
-                case = Case(place.attempt if first is None else first, context)
-        self._held[place.run_id] = held = Held(epoch, case)
+                attempt = place.attempt if first is None else first
+                case = Case(attempt, context, self._rules.book.rules)
+        self._held[place.run_id] = held = Held(epoch, case, self._rules.book)
         return held
 
     def _advance(self, held: Held, place: RunPlace, now: float) -> list[tuple[int, Transition]]:
@@ -209,7 +222,9 @@ class Judge:
             span = bound_batches(connection, span, MAX_BATCHES_PER_TURN)
             changes = judgement.read_changes(connection, place.run_id, case.attempt, case.next_sequences)
             case.note_changes(*changes)
-            frames, upto = read_frames(connection, span, case.absences, self._stop.is_set)
+            frames, upto = read_frames(
+                connection, span, case.absences, self._stop.is_set, held.book.own_series
+            )
             following = judgement.next_attempt(connection, place.run_id, case.attempt) if is_past else None
             back = judgement.read_rollback(connection, place.run_id, case.attempt) if is_past else None
             # A new attempt may have declared other things, which a judge that is replaced would read too
@@ -220,7 +235,7 @@ class Judge:
                 self._due[place.run_id], self._has_backlog = now, True
         elif following is not None:
             found += [(case.attempt, one) for one in case.supersede(following, back)]
-            held.case = Case(following, context)
+            held.case = Case(following, context, held.book.rules)
             self._due[place.run_id] = now
         elif place.state in ("finished", "crashed") and not case.is_closed:
             found += [(case.attempt, one) for one in case.end(place.state)]

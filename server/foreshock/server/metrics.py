@@ -21,6 +21,7 @@ class Instruments:
     append_seconds: Histogram
     commit_seconds: Histogram
     queue_depth: Gauge
+    refused_rules: Gauge
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> Self:
@@ -54,5 +55,10 @@ class Instruments:
             ),
             queue_depth=Gauge(
                 "foreshock_waiting_appends", "Appends that wait for a commit.", registry=registry
+            ),
+            refused_rules=Gauge(
+                "foreshock_rules_problems",
+                "Problems of the rules file as it is now; while there are any, older rules judge.",
+                registry=registry,
             ),
         )

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from foreshock.server.alerts.switchboard import read_specs
 from foreshock.server.collector import open_guarded
+from foreshock.server.detection.user_rules import RulesFileError, load_rules
 from foreshock.server.errors import StartError
 from foreshock.server.settings import Settings, read_settings
 from foreshock.server.store.engine import Database
@@ -49,11 +50,13 @@ def run(*, host: str | None, port: int | None, db: str | None, as_json: bool) ->
     try:
         settings = read_settings(host=host, port=port, db=db)
         read_specs(settings)
+        if settings.rules_file is not None:
+            load_rules(settings.rules_file)
         listener = _listen(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         database = open_guarded(settings)
         refuse_unfinished(database)
-    except StartError as error:
+    except (StartError, RulesFileError) as error:
         print(f"foreshock serve: {error.detail}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -1,6 +1,7 @@
 """Everything that can be set, in one place: `FORESHOCK_<NAME>` in the environment, or the call."""
 
 import ipaddress
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
     )
     judge_interval_seconds: float = Field(
         default=1.0, gt=0, description="The judge commits at most once per run in this time."
+    )
+    rules_file: Path | None = Field(
+        default=None,
+        description="YAML file of own rules and settings of the shipped ones; a change is taken over.",
     )
     rank_grace_seconds: float = Field(
         default=30.0,

@@ -77,6 +77,8 @@ NEEDS: Final = (
     ("DELETE", "/api/v1/tokens/*", _ADMIN),
     # Counts what all projects do
     ("GET", "/metrics", _READ_ALL),
+    # Names a file of the collector's machine
+    ("GET", "/api/v1/rules", _READ_ALL),
     ("GET", "/", _READ),
     ("GET", "/runs/*", _READ),
     ("GET", "/compare", _READ),

@@ -73,9 +73,9 @@ class Case:
         """Judges all steps up to a watermark, each schedule change in its place.
 
         Ends early, between any two slices of the block, once `is_over` says so; what is left of it must
-        then come again.
+        then come again. What rules have opened that judge no more resolves first.
         """
-        transitions: list[Transition] = []
+        transitions = [] if self.is_closed else self.detector.settle()
         for start in range(0, len(block), SLICE):
             part = block.part(start, start + SLICE)
             transitions += self._judge(part)
@@ -145,10 +145,10 @@ class Case:
         return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
 
     @classmethod
-    def unpack(cls, data: bytes, context: RunContext) -> "Case":
+    def unpack(cls, data: bytes, context: RunContext, rules: Sequence[AnyRule] | None = None) -> "Case":
         """The inverse of `pack`."""
         state = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data), type=CaseState)
-        case = cls(state.attempt, context)
+        case = cls(state.attempt, context, rules)
         case.detector.restore(state.detector)
         case.position = state.position
         case.is_closed = state.is_closed

@@ -80,11 +80,19 @@ class Columns:
 
 
 @lru_cache(maxsize=256)
-def judged_places(names: tuple[str, ...]) -> IndexArray:
-    """Which of these columns any rule can look at: the others need not be unpacked to judge a run."""
+def judged_places(names: tuple[str, ...], own_series: frozenset[str] = frozenset()) -> IndexArray:
+    """Which of these columns any rule can look at: the others need not be unpacked to judge a run.
+
+    `own_series` are users' series that their own rules look at.
+    """
     columns = [parse_column(name) for name in names]
     wanted = [
-        column.quantile is None and (column.series in _SIGNAL_OF or column.series.startswith(MODEL_PREFIXES))
+        column.quantile is None
+        and (
+            column.series in _SIGNAL_OF
+            or column.series.startswith(MODEL_PREFIXES)
+            or column.series in own_series
+        )
         for column in columns
     ]
     return np.flatnonzero(wanted)

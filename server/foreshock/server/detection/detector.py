@@ -5,7 +5,7 @@ the process was replaced between two of them. A rule that can tell from many ste
 them change anything is asked for a verdict on those only; the result is that of asking at every step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,21 +15,30 @@ from foreshock.server.alerts import life as alert_life
 from foreshock.server.alerts.life import Life, Transition
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.fingerprint import fingerprint
+from foreshock.server.detection.firing import Firing
 from foreshock.server.detection.forecast.forecaster import Forecaster, ForecasterState
 from foreshock.server.detection.forecast.fusion import Model
 from foreshock.server.detection.history import History, PackedHistory
 from foreshock.server.detection.measures import measure
-from foreshock.server.detection.rule import AnyRule, Moment, Schedule
+from foreshock.server.detection.rule import AnyRule, Condition, Moment, Schedule
 from foreshock.server.detection.rules import default_rules
 from foreshock.server.detection.selective import Selective
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.summary import Progress, note, summarise
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 1
 # Schedule changes closer than this are one change: a ramp must not restart patience for ever
 SCHEDULE_GAP_STEPS: Final = 20
 # Sets in one order, so that equal states are equal bytes
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class RuleMark(msgspec.Struct, frozen=True):
+    """Which definition of a rule judges, and from which step on; -1 is from before that was noted."""
+
+    fingerprint: str
+    since_step: int
 
 
 class DetectorState(msgspec.Struct, frozen=True):
@@ -40,12 +49,14 @@ class DetectorState(msgspec.Struct, frozen=True):
     judged_step: int
     judged_time: float
     history: PackedHistory
-    forecaster: ForecasterState
     rules: dict[str, bytes]
     lives: list[Life]
     schedule: Schedule | None
     progress: Progress
     summary: dict[str, Any]
+    marks: dict[str, RuleMark] = {}
+    # None in what was stored before there was a forecaster, which then begins where it is
+    forecaster: ForecasterState | None = None
 
 
 class Detector:
@@ -56,10 +67,6 @@ class Detector:
     ) -> None:
         """`rules` are the shipped ones, `model` the forecaster's, where none are given."""
         self.context = context
-        self._rules = tuple(default_rules() if rules is None else rules)
-        self._selective = {rule.name: rule for rule in self._rules if isinstance(rule, Selective)}
-        self._places = {rule.name: place for place, rule in enumerate(self._rules)}
-        self._states: dict[str, msgspec.Struct] = {rule.name: rule.state_type() for rule in self._rules}
         self._history = History()
         self._forecaster = Forecaster(context, model)
         self._lives: dict[tuple[str, str], Life] = {}
@@ -69,6 +76,14 @@ class Detector:
         self._summary: dict[str, Any] = {}
         self.judged_step = -1
         self.judged_time = 0.0
+        self._outdated: frozenset[str] = frozenset()
+        self._firing = Firing()
+        self._install(default_rules() if rules is None else rules, {}, {})
+
+    @property
+    def marks(self) -> Mapping[str, RuleMark]:
+        """By rule, which definition of it judges and since when."""
+        return self._marks
 
     @property
     def lives(self) -> tuple[Life, ...]:
@@ -107,7 +122,12 @@ class Detector:
         self._progress = note(self._progress, block, now, self.context)
         outlook = self._forecaster.advance(block)
         stretch = Stretch(self.context, block, now, self._history, self._first_step, self._schedule, outlook)
-        found = [one for rule in self._rules for one in self._apply(rule, stretch)]
+        self._firing = Firing(self._lives.values())
+        found: list[Transition] = []
+        for rule in self._rules:
+            said = self._apply(rule, stretch)
+            self._firing.note(said)
+            found += said
         # By step, and at each in the order of the rules
         found.sort(key=lambda one: one.step)
         last = len(block) - 1
@@ -123,7 +143,28 @@ class Detector:
         """Resolves alerts for a reason outside their rules."""
         for one in lives:
             del self._lives[one.rule, one.subject]
-        return [alert_life.close(one, self.judged_step, self.judged_time, reason) for one in lives]
+        closed = [alert_life.close(one, self.judged_step, self.judged_time, reason) for one in lives]
+        return [self._labelled(one) for one in closed]
+
+    def adopt(self, rules: Sequence[AnyRule]) -> None:
+        """Judges by these rules from the next step on; one whose definition is the same goes on."""
+        states = {name: _encode(state) for name, state in self._states.items()}
+        self._install(rules, states, self._marks)
+
+    def settle(self) -> list[Transition]:
+        """Resolves what rules have opened that are gone since, or are now defined otherwise."""
+        outdated, self._outdated = self._outdated, frozenset()
+        transitions: list[Transition] = []
+        for one in self.lives:
+            if one.rule in outdated:
+                mark = self._marks.get(one.rule)
+                reason = (
+                    f"The rule {one.rule} is no longer among the rules that judge this run."
+                    if mark is None
+                    else f"The rule {one.rule} was changed; it is judged afresh from step {mark.since_step}."
+                )
+                transitions += self.close([one], reason)
+        return transitions
 
     def state(self) -> bytes:
         """The state as bytes; `restore` goes on from it as if nothing had happened."""
@@ -134,31 +175,53 @@ class Detector:
                 self.judged_step,
                 self.judged_time,
                 self._history.pack(),
-                self._forecaster.state(),
                 {name: _encode(state) for name, state in self._states.items()},
                 self._ordered(),
                 self._schedule,
                 self._progress,
                 self._summary,
+                self._marks,
+                self._forecaster.state(),
             )
         )
 
     def restore(self, data: bytes) -> None:
-        """Takes over a stored state; a rule that it does not know starts afresh."""
+        """Takes over a stored state; a rule that it does not know, or knew otherwise, starts afresh."""
         state = msgspec.msgpack.decode(data, type=DetectorState)
         self._first_step = state.first_step
         self.judged_step = state.judged_step
         self.judged_time = state.judged_time
         self._history = History.unpack(state.history)
-        self._forecaster.restore(state.forecaster)
-        for rule in self._rules:
-            if rule.name in state.rules:
-                stored = state.rules[rule.name]
-                self._states[rule.name] = msgspec.msgpack.decode(stored, type=rule.state_type)
+        if state.forecaster is not None:
+            self._forecaster.restore(state.forecaster)
         self._lives = {(one.rule, one.subject): one for one in state.lives}
         self._schedule = state.schedule
         self._progress = state.progress
         self._summary = state.summary
+        self._install(self._rules, state.rules, state.marks)
+
+    def _install(
+        self, rules: Sequence[AnyRule], states: Mapping[str, bytes], marks: Mapping[str, RuleMark]
+    ) -> None:
+        """Takes rules; the stored state of each is kept where its definition is what it was."""
+        self._rules = tuple(rules)
+        self._selective = {rule.name: rule for rule in self._rules if isinstance(rule, Selective)}
+        self._places = {rule.name: place for place, rule in enumerate(self._rules)}
+        self._states: dict[str, msgspec.Struct] = {}
+        self._marks: dict[str, RuleMark] = {}
+        kept = set()
+        for rule in self._rules:
+            own, stored, mark = fingerprint(rule), states.get(rule.name), marks.get(rule.name)
+            if stored is not None and (mark is None or mark.fingerprint == own):
+                kept.add(rule.name)
+                self._states[rule.name] = msgspec.msgpack.decode(stored, type=rule.state_type)
+                self._marks[rule.name] = mark or RuleMark(own, -1)
+            else:
+                self._states[rule.name] = rule.state_type()
+                self._marks[rule.name] = RuleMark(own, self.judged_step + 1)
+        self._outdated |= states.keys() - kept
+        self._inhibitors = {rule.name: frozenset(getattr(rule, "inhibited_by", ())) for rule in self._rules}
+        self._labels = {rule.name: dict(getattr(rule, "labels", ())) for rule in self._rules}
 
     def _apply(self, rule: AnyRule, stretch: Stretch) -> list[Transition]:
         """One rule over a stretch: what it says where it is loud, which is found anew once it may differ."""
@@ -183,15 +246,32 @@ class Detector:
         transitions: list[Transition] = []
         for verdict in verdicts:
             key = (rule.name, verdict.subject)
+            life = self._lives.get(key)
+            if verdict.condition is Condition.HOLDS and self._is_inhibited(rule.name, life, moment.step):
+                continue
             now, changes = alert_life.advance(
-                self._lives.get(key), rule.name, rule.claim, verdict, moment.step, moment.sample.time
+                life, rule.name, rule.claim, verdict, moment.step, moment.sample.time
             )
-            transitions += changes
+            transitions += [self._labelled(one) for one in changes]
             if now is not None:
                 self._lives[key] = now
             else:
                 self._lives.pop(key, None)
         return transitions
+
+    def _is_inhibited(self, rule: str, life: Life | None, step: int) -> bool:
+        """Whether another rule that fires keeps this one from opening an alert, or from firing.
+
+        What inhibits a rule stands before it among the rules, so that it has judged the stretch already.
+        """
+        inhibitors = self._inhibitors[rule]
+        if not inhibitors or (life is not None and life.state == "firing"):
+            return False
+        return self._firing.any_at(inhibitors, step)
+
+    def _labelled(self, one: Transition) -> Transition:
+        labels = self._labels.get(one.rule)
+        return msgspec.structs.replace(one, labels=labels) if labels else one
 
     def _is_open(self, rule: AnyRule) -> bool:
         return any(name == rule.name for name, _ in self._lives)

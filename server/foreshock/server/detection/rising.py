@@ -115,12 +115,24 @@ def _end_medians(values: FloatArray) -> tuple[float, float]:
 
 
 def per_step(found: Trend) -> str:
-    """A trend of logarithms in words: factor a step, span, p-value."""
+    """A trend of logarithms in words: how far, over how many steps, how fast, and how surely."""
     p_value = min(found.p_rising, found.p_falling)
     return (
-        f"x{math.exp(found.slope):.4g} a step over the last {found.span_steps} steps "
-        f"({found.num_samples} samples, Mann-Kendall p = {p_value:.1g})"
+        f"{_moved(found.change)} in {found.span_steps} steps (x{math.exp(found.slope):.4g} a step, "
+        f"{found.num_samples} samples, Mann-Kendall p {p_words(p_value)})"
     )
+
+
+def _moved(log_change: float) -> str:
+    """A change of logarithms: in per cent, as a factor where that would be thousands of them."""
+    if log_change >= math.log(10):
+        return f"risen {math.exp(min(log_change, 700.0)):.3g}-fold"
+    return f"{'risen' if log_change >= 0 else 'fallen'} {100 * abs(math.expm1(log_change)):.3g} %"
+
+
+def p_words(p_value: float) -> str:
+    """A p-value as people write it; the far tail of a test is no measurement."""
+    return "< 1e-6" if p_value < 1e-6 else f"= {p_value:.1g}"
 
 
 def doubling(found: Trend) -> str:

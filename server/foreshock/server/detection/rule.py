@@ -7,7 +7,7 @@ fires or resolves an alert is decided in one place, `foreshock.server.alerts.lif
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -119,8 +119,13 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Rule(Protocol[S]):
     """One rule of detection: settings are its fields, `state_type()` is where every run starts."""
 
-    name: ClassVar[str]
-    claim: ClassVar[Claim]
+    @property
+    def name(self) -> str:
+        """Its name, under which its alerts go."""
+
+    @property
+    def claim(self) -> Claim:
+        """What its alerts claim."""
 
     @property
     def state_type(self) -> type[S]:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from foreshock.exchange.errors import ExchangeError
 from foreshock.exchange.options import read_entries, read_mapping
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.rule import AnyRule
-from foreshock.server.detection.rules import default_rules
+from foreshock.server.detection.user_rules import load_rules
 from foreshock.server.errors import ServerError
 from foreshock.server.replay.judging import replay_trace
 from foreshock.server.replay.timeline import as_dict, print_timeline
@@ -64,8 +63,7 @@ def replay_command(
 def _rules(path: Path | None) -> Sequence[AnyRule] | None:
     if path is None:
         return None
-    user_rules = import_module("foreshock.server.detection.user_rules")
-    return (*default_rules(), *user_rules.load_rules(path))
+    return load_rules(path).rules
 
 
 @contextmanager

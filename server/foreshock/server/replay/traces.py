@@ -34,13 +34,14 @@ class Trace:
     """One recorded run; it may be read again and again, each time from its beginning.
 
     `context` is what the trace declares of its run (only a recorded run's manifest declares anything),
-    `num_steps` how many steps have been read.
+    `num_steps` how many steps have been read, `series` what they brought.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str], declared: Declared = NOTHING) -> None:
         self.path = path
         self.context: RunContext = declared.context
         self.num_steps = 0
+        self.series: set[str] = set()
         self._file = path / SIGNALS if is_record(path) else path
         self._changes = declared.changes
         self._warnings: tuple[str, ...] = ()
@@ -80,9 +81,10 @@ class Trace:
     def parts(self) -> Iterator[Part]:
         """The same, each block with the number of its attempt."""
         naming, gathering, strides = Naming(self._mapping), Gathering(), Strides()
-        self.num_steps, has_loss = 0, False
+        self.num_steps, self.series, has_loss = 0, set(), False
         for attempt, block in self._read(naming, gathering):
             self.num_steps += len(block)
+            self.series.update(block.columns.series)
             has_loss = has_loss or LOSS in block.columns.place
             strides.note(attempt, block)
             yield attempt, block

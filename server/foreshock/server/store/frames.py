@@ -85,12 +85,13 @@ def read_frames(
     span: Span,
     absences: Sequence[Absence] = (),
     is_stopped: Callable[[], bool] = lambda: False,
+    own_series: frozenset[str] = frozenset(),
 ) -> tuple[list[RankFrames], int]:
     """Frames of a span's beginning, in the order of rank, layout and sequence, and up to which step.
 
     All frames up to that step are there. None are, and the step is `span.after`, when it was stopped.
     """
-    streams = _read_streams(connection, span)
+    streams = _read_streams(connection, span, own_series)
     pile = _Pile(span, _max_steps(streams), absences)
     for address in _addresses(connection, span):
         if is_stopped():
@@ -164,14 +165,16 @@ def _max_steps(streams: dict[tuple[int, int], _Stream]) -> int:
     return max(1, min(MAX_STEPS_PER_TURN, MAX_VALUES_PER_TURN // max(1, num_ranks * num_columns)))
 
 
-def _read_streams(connection: sa.Connection, span: Span) -> dict[tuple[int, int], _Stream]:
+def _read_streams(
+    connection: sa.Connection, span: Span, own_series: frozenset[str]
+) -> dict[tuple[int, int], _Stream]:
     query = sa.select(layouts.c.rank, layouts.c.layout_id, layouts.c.columns).where(
         layouts.c.run_id == span.run_id, layouts.c.attempt == span.attempt
     )
     streams = {}
     for row in connection.execute(query):
         names = unpack_names(row.columns)
-        places = judged_places(names)
+        places = judged_places(names, own_series)
         streams[row.rank, row.layout_id] = _Stream(tuple(names[place] for place in places.tolist()), places)
     return streams
 

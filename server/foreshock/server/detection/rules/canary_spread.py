@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.server.detection.block import Block
+from foreshock.server.detection.circumstances import schedule_words
 from foreshock.server.detection.measures import block_gains, layer_gains, tells_gains, worst_of_layers
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
 from foreshock.server.detection.sample import BoolArray, FloatArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
@@ -155,10 +156,14 @@ class CanarySpread:
         deepest = max(followers, default=0)
         lead = min((state.left_step[layer] for layer in followers), default=0) - state.left_step[0]
         triage = "; ".join(self._triage(moment, state, float(gains[0])))
+        grown = 100 * (float(gains[0]) / state.first_gain - 1) if state.first_gain else math.nan
+        risen = f"risen {grown:.3g} % since its first" if grown >= 0 else f"{state.first_gain:.3g} at first"
         return (
-            f"Layer 0 left its band (gain over {self.high:g}) at step {state.left_step[0]}, {lead} steps "
+            f"Layer 0, whose gain is {gains[0]:.4g}, {risen}, "
+            f"left its band (gain over {self.high:g}) at step {state.left_step[0]}, {lead} steps "
             f"before the first follower; {len(followers)} of {len(gains) - 1} other layers have followed, "
-            f"the deepest is layer {deepest}. Start and now: {triage}."
+            f"the deepest is layer {deepest}. {schedule_words(moment, 'it may be why')} "
+            f"Start and now: {triage}."
         )
 
     def _triage(self, moment: Moment, state: CanaryState, gain: float) -> list[str]:
@@ -178,4 +183,13 @@ class CanarySpread:
         return told
 
     def _verdict(self, condition: Condition, gains: FloatArray, say: Callable[[], str]) -> Verdict:
-        return Verdict(condition, "warning", float(gains[0]), say, ADVICE, subject="layer 0", clear_steps=10)
+        return Verdict(
+            condition,
+            "warning",
+            float(gains[0]),
+            say,
+            ADVICE,
+            subject="layer 0",
+            clear_steps=10,
+            grounds=Grounds("canary_gain", 0),
+        )

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from foreshock.server.detection.measures import largest, worst_layer, worst_of_layers
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Stateless, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, SILENT, Condition, Grounds, Moment, Stateless, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim, Severity
@@ -61,24 +61,26 @@ class ConstraintBroken:
         if not (len(rows) or len(columns) or len(negativity)):
             return state, SILENT
         broken = list(self._broken(moment))
-        value = max((excess for excess, _, _ in broken), default=None)
-        is_fault = any(severity == "critical" for _, _, severity in broken)
+        value = max((excess for excess, *_ in broken), default=None)
+        # A fault of the projection speaks before iterations that did not suffice
+        faults = [grounds for _, _, severity, grounds in broken if severity == "critical"]
 
         def say() -> str:
             if not broken:
                 return "All mixing matrices keep their constraint."
-            return " ".join(words for _, words, _ in broken)
+            return " ".join(words for _, words, *_ in broken)
 
         condition = Condition.HOLDS if broken else Condition.CLEAR
         verdict = Verdict(
             condition,
-            "critical" if is_fault else "warning",
+            "critical" if faults else "warning",
             value,
             say,
             ADVICE,
             subject="mixing",
             hold_steps=self.hold_steps,
             clear_steps=10,
+            grounds=next(iter([*faults, *(one[-1] for one in broken)]), NO_GROUNDS),
         )
         return state, (verdict,)
 
@@ -97,8 +99,8 @@ class ConstraintBroken:
             loud |= (np.fmin(row, column) > self.exact_error) | (np.fmax(row, column) > self.inexact_error)
         return loud
 
-    def _broken(self, moment: Moment) -> Iterator[tuple[float, str, Severity]]:
-        """Each broken bound: its value, words with the layer, and how bad it is."""
+    def _broken(self, moment: Moment) -> Iterator[tuple[float, str, Severity, Grounds]]:
+        """Each broken bound: its value, words with the layer, how bad it is, and what it is of."""
         rows = moment.sample.layers("layer_row_error_max")
         columns = moment.sample.layers("layer_column_error_max")
         if len(rows) and len(rows) == len(columns):
@@ -113,6 +115,7 @@ class ConstraintBroken:
                         f"{error:.3g} (allowed {self.exact_error:g})."
                     ),
                     "critical",
+                    Grounds(f"layer_{axis[0]}_error_max", worst_layer(better)),
                 )
             if (error := largest(worse)) > self.inexact_error:
                 yield (
@@ -122,6 +125,7 @@ class ConstraintBroken:
                         f"{error:.3g} (allowed {self.inexact_error:g})."
                     ),
                     "warning",
+                    Grounds(f"layer_{axis[1]}_error_max", worst_layer(worse)),
                 )
         norms = moment.sample.layers("layer_norm_two_max")
         if (norm := largest(norms)) > self.norm_two:
@@ -132,8 +136,9 @@ class ConstraintBroken:
                     f"(allowed {self.norm_two:g})."
                 ),
                 "warning",
+                Grounds("layer_norm_two_max", worst_layer(norms)),
             )
         negatives = moment.sample.layers("layer_negativity_max")
         if (below := largest(negatives)) > self.negativity:
             words = f"Layer {worst_layer(negatives)} has an entry of {-below:.3g}; none may be negative."
-            yield below, words, "critical"
+            yield below, words, "critical", Grounds("layer_negativity_max", worst_layer(negatives))

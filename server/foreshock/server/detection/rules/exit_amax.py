@@ -8,9 +8,18 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from foreshock.server.detection.measures import Measure, worst_layer
+from foreshock.server.detection.circumstances import (
+    NO_LAYERS,
+    overflow_steps,
+    overflow_words,
+    schedule_words,
+    tells_composites,
+    unreversed,
+    worst_composites,
+)
+from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rising import TrendTest, doubling, per_step
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, SILENT, Condition, Grounds, Moment, Patience, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.trend import Trend
@@ -28,9 +37,10 @@ _SERIES = {
 
 
 class ExitAmaxState(msgspec.Struct, frozen=True):
-    """The next step at which the trend is worth another test."""
+    """The next step at which the trend is worth another test, and the worst composites' layers."""
 
     next_test_step: int = -1
+    layers: tuple[int, int] = NO_LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +73,27 @@ class ExitAmax:
             return state, SILENT
         worst = max(known, key=known.__getitem__)
         if known[worst] <= math.log(self.threshold):
-            return state, (self._verdict(moment, worst, known[worst], None),)
+            return state, (self._verdict(moment, worst, known[worst], None, NO_LAYERS),)
+        layers = worst_composites(moment.sample, state.layers)
+        if layers != state.layers:
+            state = msgspec.structs.replace(state, layers=layers)
         if moment.step < state.next_test_step:
             return state, SILENT
         told, found = self._look(moment, known)
         patience = self.patience.steps(moment.context)
         # A rise is tested often, so that it fires on time; a flat level now and then
         pause = patience // 20 if found else patience // 5
-        state = ExitAmaxState(moment.step + max(1, pause))
-        return state, (self._verdict(moment, told, known[told], found),)
+        state = ExitAmaxState(moment.step + max(1, pause), state.layers)
+        return state, (self._verdict(moment, told, known[told], found, state.layers),)
 
     def loud(self, stretch: Stretch, state: ExitAmaxState, is_open: bool, start: int) -> BoolArray:
-        """Over the threshold where the next test is due; under it while an alert is open."""
+        """Over the threshold where the next test is due or composites come; under it while one is open."""
         levels = {one: stretch.latest(one, self.test.window_steps)[start:] for one in CANDIDATES}
         over = levels[Measure.CANARY_GAIN] > self.threshold
         for one in CANDIDATES[1:]:
             over |= levels[one] > math.log(self.threshold)
         is_due = stretch.block.steps[start:] >= state.next_test_step
-        return np.where(over, is_due, is_open)
+        return np.where(over, is_due | tells_composites(stretch)[start:] | is_open, is_open)
 
     def _look(self, moment: Moment, levels: dict[Measure, float]) -> tuple[Measure, Trend | None]:
         """The largest candidate over the threshold that rises, or else the largest one."""
@@ -103,7 +116,14 @@ class ExitAmax:
             return level
         return math.log(level) if level > 0 else -math.inf
 
-    def _verdict(self, moment: Moment, one: Measure, log_level: float, found: Trend | None) -> Verdict:
+    def _verdict(
+        self,
+        moment: Moment,
+        one: Measure,
+        log_level: float,
+        found: Trend | None,
+        layers: tuple[int, int],
+    ) -> Verdict:
         over = log_level > math.log(self.threshold)
         patience = self.patience.steps(moment.context)
         if found:
@@ -118,44 +138,59 @@ class ExitAmax:
             condition,
             "critical",
             math.exp(min(log_level, 700.0)),
-            lambda: self._reason(moment, one, log_level, found),
+            lambda: self._reason(moment, one, log_level, found, layers),
             ADVICE,
             subject="amax",
             hold_steps=patience,
             clear_steps=max(1, patience // 2),
             lapse_steps=patience,
             patience_from=None if schedule is None else schedule.step,
+            grounds=_grounds(moment, one, found, layers),
         )
 
-    def _reason(self, moment: Moment, one: Measure, log_level: float, found: Trend | None) -> str:
+    def _reason(
+        self,
+        moment: Moment,
+        one: Measure,
+        log_level: float,
+        found: Trend | None,
+        layers: tuple[int, int],
+    ) -> str:
         level = math.exp(min(log_level, 700.0))
-        what = _name(moment, one)
+        what = _name(one, layers)
         if log_level <= math.log(self.threshold):
             return f"{what} is {level:.3g}, back under {self.threshold:g}."
         if found is None:
             return f"{what} is {level:.3g}, over {self.threshold:g}, and no longer rises."
         return (
-            f"{what} is {level:.3g}, over {self.threshold:g}, and has risen {per_step(found)}, "
-            f"{doubling(found)}; nothing has turned it. {_schedule(moment)}{_loss(moment)}"
+            f"{what} is {level:.3g}, over {self.threshold:g}, and has {per_step(found)}, "
+            f"{doubling(found)}.{overflow_words(moment, found.first_step)} "
+            f"{unreversed(moment, found.first_step)} {schedule_words(moment)}{_loss(moment)}"
         )
 
 
-def _name(moment: Moment, one: Measure) -> str:
+def _layer(one: Measure, layers: tuple[int, int]) -> int | None:
+    """Whose gain it is; None before a composite's layers have been measured."""
+    if one is Measure.CANARY_GAIN:
+        return 0
+    layer = layers[0] if one is Measure.LOG_COMPOSITE_FORWARD else layers[1]
+    return None if layer < 0 else layer
+
+
+def _grounds(moment: Moment, one: Measure, found: Trend | None, layers: tuple[int, int]) -> Grounds:
+    """The threshold being passed, what is left is the way to the end of the stream's range."""
+    if found is None:
+        return NO_GROUNDS
+    signal = "canary_gain" if one is Measure.CANARY_GAIN else _SERIES[one][0]
+    return Grounds(signal, _layer(one, layers), eta_steps=overflow_steps(moment, found.first_step))
+
+
+def _name(one: Measure, layers: tuple[int, int]) -> str:
     if one is Measure.CANARY_GAIN:
         return "Layer 0's own gain (amax, mean over tokens)"
-    series, direction = _SERIES[one]
-    layers = moment.sample.layers(series)
-    where = f", worst at layer {worst_layer(layers)}," if len(layers) else ""
-    return f"Composite amax {direction} (mean over tokens){where}"
-
-
-def _schedule(moment: Moment) -> str:
-    if moment.schedule is None:
-        return "No logged schedule change explains it."
-    return (
-        f"A schedule change was logged at step {moment.schedule.step} ({moment.schedule.what}): "
-        "the patience was counted from there."
-    )
+    layer = _layer(one, layers)
+    where = "" if layer is None else f", worst at layer {layer},"
+    return f"Composite amax {_SERIES[one][1]} (mean over tokens){where}"
 
 
 def _loss(moment: Moment) -> str:

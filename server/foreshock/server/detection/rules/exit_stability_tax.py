@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import msgspec
 
-from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.circumstances import schedule_words
+from foreshock.server.detection.measures import Measure, worst_layer
 from foreshock.server.detection.rising import TrendTest, per_step
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, SILENT, Condition, Grounds, Moment, Patience, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
@@ -28,10 +29,11 @@ class StabilityTaxState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tax:
-    """What is paid ever more of, in words, with its number."""
+    """What is paid ever more of, in words, with its number and the signal that it is of."""
 
     words: str
     value: float
+    grounds: Grounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class ExitStabilityTax:
                 return f"{tax.words} The loss falls again for it."
             return (
                 f"{tax.words} The loss has not improved by {self.loss_min_fall:.0%} over the last "
-                f"{self.test.window_steps} steps for it."
+                f"{self.test.window_steps} steps for it. "
+                f"{schedule_words(moment)}"
             )
 
         return Verdict(
@@ -95,6 +98,7 @@ class ExitStabilityTax:
             hold_steps=patience,
             clear_steps=patience,
             patience_from=None if schedule is None else schedule.step,
+            grounds=NO_GROUNDS if tax is None else tax.grounds,
         )
 
     def _clipping(self, moment: Moment) -> Tax | None:
@@ -105,7 +109,7 @@ class ExitStabilityTax:
         if found is None:
             return None
         words = f"Clipping leaves {level:.3g} of the gradient and ever less: {per_step(found)}."
-        return Tax(words, level)
+        return Tax(words, level, Grounds("clip_coefficient"))
 
     def _share(self, moment: Moment) -> Tax | None:
         first = moment.since_schedule(self.test.window_steps)
@@ -120,7 +124,7 @@ class ExitStabilityTax:
             f"The share of clipped steps has risen from {early:.0%} to {late:.0%} "
             f"between the halves of the last {len(values)} samples."
         )
-        return Tax(words, late)
+        return Tax(words, late, Grounds("clip_coefficient"))
 
     def _normalisation(self, moment: Moment) -> Tax | None:
         found = self.test.rise(moment, Measure.STREAM_RMS, self.test.window_steps)
@@ -131,7 +135,9 @@ class ExitStabilityTax:
             f"Normalisation has ever more to undo: the residual stream's largest RMS is {level:.3g}, "
             f"{per_step(found)}."
         )
-        return Tax(words, level)
+        rms = moment.sample.layers("stream_rms")
+        layer = worst_layer(rms) if len(rms) else None
+        return Tax(words, level, Grounds("stream_rms", layer))
 
     def _loss_improves(self, moment: Moment) -> bool:
         """Whether the loss falls significantly; without enough of it, the rule keeps silent."""

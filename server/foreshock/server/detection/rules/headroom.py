@@ -8,9 +8,10 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
+from foreshock.server.detection.circumstances import stream_range, unreversed
 from foreshock.server.detection.measures import Measure, worst_layer
-from foreshock.server.detection.rising import TrendTest
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.rising import TrendTest, p_words
+from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.trend import Trend, trend
@@ -110,6 +111,7 @@ class HeadroomRunningOut:
             hold_steps=self.hold_steps,
             clear_steps=self.clear_steps,
             lapse_steps=10,
+            grounds=_grounds(moment, left),
         )
 
     def _reason(
@@ -123,7 +125,15 @@ class HeadroomRunningOut:
             layer = worst_layer(largest)
             where = f" (largest activation {largest[layer]:.4g}, at layer {layer})"
         return (
-            f"{bits:.1f} doublings are left before the residual stream overflows{where}. It has used up "
-            f"{-found.change:.1f} over the last {found.span_steps} steps (p = {found.p_falling:.1g}); at "
-            f"this rate overflow comes in some {left:.0f} steps, near step {moment.step + left:.0f}."
+            f"{bits:.1f} doublings are left before the residual stream passes {stream_range(moment)}{where}. "
+            f"It has used up {-found.change:.1f} over the last {found.span_steps} steps "
+            f"(p {p_words(found.p_falling)}); at this rate overflow comes in some {left:.0f} "
+            f"steps, near step {moment.step + left:.0f}. "
+            f"{unreversed(moment, found.first_step)}"
         )
+
+
+def _grounds(moment: Moment, left: float) -> Grounds:
+    largest = moment.sample.layers("stream_max")
+    layer = worst_layer(largest) if len(largest) else None
+    return Grounds("headroom_bits", layer, eta_steps=left if math.isfinite(left) else None)

@@ -12,7 +12,7 @@ from foreshock.server.detection.baseline import Baseline, baseline, levels, nois
 from foreshock.server.detection.context import IndexArray, RunContext
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.past import Past
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
 from foreshock.server.detection.sample import BoolArray, FloatArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
@@ -180,6 +180,7 @@ class LossSpike:
             say,
             ADVICE,
             subject="loss",
+            grounds=Grounds("loss"),
             # Pending at the severe step itself, so that only a confirmation fires
             hold_steps=1,
             clear_steps=self.recover_steps,
@@ -193,6 +194,7 @@ class LossSpike:
             lambda: f"The loss is {loss:.4g}, as its last steps let expect.",
             ADVICE,
             subject="loss",
+            grounds=Grounds("loss"),
             hold_steps=1,
             clear_steps=self.recover_steps,
         )

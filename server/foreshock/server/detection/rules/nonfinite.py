@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.server.detection.context import MODEL_PREFIXES, Columns, IndexArray
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, SILENT, Condition, Grounds, Moment, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
+from foreshock.wire import parse_column
 from foreshock.wire.messages import Claim, Severity
 
 LOSS_ADVICE = (
@@ -110,6 +111,7 @@ class Nonfinite:
             LOSS_ADVICE if first else LONE_LOSS_ADVICE,
             subject="loss",
             clear_steps=self.clear_steps,
+            grounds=Grounds("loss"),
         )
 
     def _signal_verdict(self, moment: Moment, bad: Sequence[str], first: str) -> Verdict:
@@ -134,7 +136,13 @@ class Nonfinite:
             SIGNAL_ADVICE,
             subject="signals",
             clear_steps=self.clear_steps,
+            grounds=_grounds(bad[0]) if bad else NO_GROUNDS,
         )
+
+
+def _grounds(name: str) -> Grounds:
+    column = parse_column(name)
+    return Grounds(column.series, column.layer)
 
 
 @lru_cache(maxsize=256)

@@ -1,16 +1,26 @@
 """Investigate: the loss still converges while the composite gain rises. The loss will not warn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 
+from foreshock.server.detection.circumstances import (
+    COMPOSITES,
+    NO_LAYERS,
+    overflow_steps,
+    overflow_words,
+    schedule_words,
+    tells_composites,
+    unreversed,
+    worst_composites,
+)
 from foreshock.server.detection.measures import Measure
 from foreshock.server.detection.rising import TrendTest, doubling, per_step
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Patience, Verdict
+from foreshock.server.detection.rule import NO_GROUNDS, SILENT, Condition, Grounds, Moment, Patience, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
@@ -23,9 +33,10 @@ GAINS = (Measure.LOG_COMPOSITE_FORWARD, Measure.LOG_COMPOSITE_BACKWARD)
 
 
 class TimeBombState(msgspec.Struct, frozen=True):
-    """The next step at which the trends are worth another test."""
+    """The next step at which the trends are worth another test, and the worst composites' layers."""
 
     next_test_step: int = -1
+    layers: tuple[int, int] = NO_LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +77,21 @@ class TimeBomb:
             condition = Condition.CLEAR if below else Condition.BETWEEN
             say = f"The composite gain is back at {math.exp(level):.3g}." if below else ""
             return state, (self._verdict(moment, condition, level, say),)
+        layers = worst_composites(moment.sample, state.layers)
         if moment.step < state.next_test_step:
-            return state, SILENT
-        state = TimeBombState(moment.step + max(1, self.patience.steps(moment.context) // 5))
-        return state, (self._judge(moment, worst, level),)
+            is_new = layers != state.layers
+            return msgspec.structs.replace(state, layers=layers) if is_new else state, SILENT
+        state = TimeBombState(moment.step + max(1, self.patience.steps(moment.context) // 5), layers)
+        return state, (self._judge(moment, worst, level, layers),)
 
     def loud(self, stretch: Stretch, state: TimeBombState, is_open: bool, start: int) -> BoolArray:
-        """Over the threshold where the next test is due; under it while an alert is open."""
+        """Over the threshold where the next test is due or composites come; under it while one is open."""
         level = np.fmax.reduce([stretch.latest(one, self.test.window_steps)[start:] for one in GAINS])
         is_due = stretch.block.steps[start:] >= state.next_test_step
-        return np.where(level > math.log(self.threshold), is_due, is_open & ~np.isnan(level))
+        is_worth = is_due | tells_composites(stretch)[start:]
+        return np.where(level > math.log(self.threshold), is_worth, is_open & ~np.isnan(level))
 
-    def _judge(self, moment: Moment, one: Measure, level: float) -> Verdict:
+    def _judge(self, moment: Moment, one: Measure, level: float, layers: tuple[int, int]) -> Verdict:
         gain = self.test.rise(moment, one, 2 * self.patience.steps(moment.context))
         if gain is None:
             words = (
@@ -89,27 +103,47 @@ class TimeBomb:
         if loss is None or loss.p_falling >= self.test.p_value or -loss.change < self.loss_min_fall:
             words = f"The composite gain is {math.exp(level):.3g}; the loss no longer converges."
             return self._verdict(moment, Condition.BETWEEN, level, words)
-        direction = "forward" if one is Measure.LOG_COMPOSITE_FORWARD else "backward"
+        way = 0 if one is Measure.LOG_COMPOSITE_FORWARD else 1
+        direction = ("forward", "backward")[way]
+        where = "" if layers[way] < 0 else f" (worst at layer {layers[way]})"
         before, after = self.test.ends(moment, Measure.LOSS)
-        words = (
+        told = (
             f"The loss still converges (from {before:.4g} to {after:.4g}, medians of the first and last "
             f"quarter of {loss.span_steps} steps, {1 - after / before:.0%} down) while the composite amax "
-            f"{direction} has reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the loss "
-            "cannot warn of it."
+            f"{direction}{where} has reached {math.exp(level):.3g}, {per_step(gain)}, {doubling(gain)}: the "
+            "loss cannot warn of it."
         )
-        return self._verdict(moment, Condition.HOLDS, level, words)
+        grounds = Grounds(
+            COMPOSITES[way],
+            None if layers[way] < 0 else layers[way],
+            eta_steps=overflow_steps(moment, gain.first_step),
+        )
 
-    def _verdict(self, moment: Moment, condition: Condition, level: float, words: str) -> Verdict:
+        def say() -> str:
+            seen = f"{unreversed(moment, gain.first_step)} {schedule_words(moment)}"
+            return f"{told}{overflow_words(moment, gain.first_step)} {seen}"
+
+        return self._verdict(moment, Condition.HOLDS, level, say, grounds)
+
+    def _verdict(
+        self,
+        moment: Moment,
+        condition: Condition,
+        level: float,
+        say: str | Callable[[], str],
+        grounds: Grounds = NO_GROUNDS,
+    ) -> Verdict:
         patience = self.patience.steps(moment.context)
         return Verdict(
             condition,
             "warning",
             math.exp(min(level, 700.0)),
-            lambda: words,
+            say if callable(say) else lambda: say,
             ADVICE,
             subject="composite",
             hold_steps=patience,
             clear_steps=patience,
             lapse_steps=patience,
             patience_from=None if moment.schedule is None else moment.schedule.step,
+            grounds=grounds,
         )

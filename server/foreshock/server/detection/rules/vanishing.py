@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from foreshock.server.detection.measures import Measure, worst_layer
-from foreshock.server.detection.rule import SILENT, Condition, Moment, Stateless, Verdict
+from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Stateless, Verdict
 from foreshock.server.detection.sample import BoolArray
 from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
@@ -72,6 +72,7 @@ class Vanishing:
             subject=subject,
             hold_steps=self.hold_steps,
             clear_steps=self.hold_steps,
+            grounds=_grounds(moment, measure),
         )
 
     def _reason(self, moment: Moment, measure: Measure, value: float) -> str:
@@ -89,3 +90,10 @@ class Vanishing:
             f"is {value:.3g} (mean over tokens), {bound}"
             f"{': no more of the signal is left.' if is_gone else '.'}"
         )
+
+
+def _grounds(moment: Moment, measure: Measure) -> Grounds:
+    if measure is Measure.STREAM_RMS_RATIO:
+        return Grounds("stream_rms", len(moment.sample.layers("stream_rms")) - 1)
+    sums = moment.sample.layers("composite_smallest_sum_mean")
+    return Grounds("composite_smallest_sum_mean", worst_layer(sums, lowest=True))
