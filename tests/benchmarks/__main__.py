@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 # Modules of this folder, each with a function `measure`. Imported when run: each has rivals of its own.
 BENCHMARKS = (
     "thread_cost", "probe_overhead", "sender", "store", "hyper_connection", "kernels",
-    "anticipatory_overhead",
+    "anticipatory_overhead", "judging",
 )  # fmt: skip
 # Those that read what others have trained for hours, and those that need a GPU
 ON_REQUEST = ("development_split", "on_gpu")

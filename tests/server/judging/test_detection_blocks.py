@@ -30,10 +30,12 @@ class AskedAlways:
 def rough(rng, num_steps):
     """A run of everything that rules look at, with whatever may happen to numbers."""
     num_layers = int(rng.integers(1, 6))
-    kind = rng.choice(["calm", "growing", "high", "noisy"])
+    kind = rng.choice(["calm", "growing", "high", "noisy", "hill"])
     steps = np.cumsum(rng.choice([1, 1, 1, 1, 2, 7], num_steps))
-    growth = {"calm": 0.0, "growing": rng.uniform(0.01, 0.06), "high": 0.0, "noisy": 0.002}[kind]
+    growth = {"calm": 0.0, "growing": rng.uniform(0.01, 0.06), "high": 0.0, "noisy": 0.002, "hill": 0.0}[kind]
     gain = np.exp(np.minimum(growth * np.arange(num_steps), 9) + (2.8 if kind == "high" else 0.0))
+    if kind == "hill":
+        gain = np.exp(4 * np.exp(-(((np.arange(num_steps) - 120) / 60) ** 2)))
     scale = rng.choice([0.01, 0.05])
 
     def around(level, spread=scale):
@@ -42,7 +44,9 @@ def rough(rng, num_steps):
     series = {"loss": around(2 + 3 * np.exp(-np.arange(num_steps) / 60), rng.choice([0.005, 0.03]))}
     series["grad_norm"] = around(1.0, 0.3)
     series["clip_coefficient"] = np.minimum(1, around(np.exp(-np.arange(num_steps) / 150), 0.1))
-    series["headroom_bits"] = around(14.0) - np.log2(gain)
+    # A largest activation that comes near the end of its range, and goes back
+    dip = 12 * np.exp(-(((np.arange(num_steps) - rng.integers(20, 300)) / 25) ** 2)) * rng.choice([0, 1])
+    series["headroom_bits"] = around(14.0) - np.log2(gain) - dip
     series["my/own"] = around(1.0)
     for layer in range(num_layers):
         # Layer 0 moves first, as a canary does

@@ -2,11 +2,12 @@
 
 import math
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock.server.detection.history import CAPACITY, NUM_MEASURES, History
+from foreshock.server.detection.history import CAPACITY, NUM_MEASURES, History, PackedHistory
 from foreshock.server.detection.measures import Measure
 
 
@@ -40,3 +41,42 @@ def test_the_latest_value_is_known_until_it_is_too_old():
     assert history.latest(Measure.LOSS, 0) == 2.5
     assert math.isnan(history.latest(Measure.LOSS, 4))
     assert math.isnan(history.latest(Measure.GRAD_NORM, 0))
+
+
+def filled(values):
+    history = History()
+    history.extend(np.arange(values.shape[1]), values)
+    return history
+
+
+def test_a_history_that_an_older_collector_stored_is_read():
+    values = np.random.default_rng(0).standard_normal((NUM_MEASURES, 40))
+    packed = filled(values).pack()
+    # All in float64, and nothing said of it
+    old = PackedHistory(packed.steps, values.tobytes(), packed.latest_steps, packed.latest_values)
+    history = History.unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=PackedHistory))
+    assert history.pack() == packed
+
+
+def test_what_probes_send_takes_half_the_room_and_loses_nothing():
+    values = np.random.default_rng(0).standard_normal((NUM_MEASURES, 100)).astype(np.float32).astype(float)
+    values[3] = np.nan
+    values[4, 7], values[5, 8] = np.inf, 0.1
+    packed = filled(values).pack()
+    assert list(packed.widths) == [0 if row == 3 else 8 if row == 5 else 4 for row in range(NUM_MEASURES)]
+    for measure in Measure:
+        steps, kept = History.unpack(packed).since(measure, 0)
+        expected = np.flatnonzero(np.isfinite(values[measure]))
+        assert steps.tolist() == expected.tolist() and kept.tolist() == values[measure][expected].tolist()
+
+
+def test_where_a_rule_stands_nothing_behind_is_seen():
+    values = np.full((NUM_MEASURES, 6), np.nan)
+    values[Measure.LOSS] = [1, np.nan, 3, np.nan, np.nan, 6]
+    history = filled(values[:, :2])
+    history.extend(np.arange(2, 6), values[:, 2:])
+    assert history.latest(Measure.LOSS, 0) == 6
+    history.stand_at(2)
+    assert history.since(Measure.LOSS, 0)[1].tolist() == [1, 3] and history.latest(Measure.LOSS, 0) == 3
+    assert history.latest_within(Measure.LOSS, 1).tolist()[:2] == [3, 3]
+    assert np.isnan(history.latest_within(Measure.LOSS, 1)[2])
