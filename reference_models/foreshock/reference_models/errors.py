@@ -39,3 +39,7 @@ class RecordVersionError(RecordError):
 
 class StressError(ModelsError):
     """Raised when a stress test or a plan is asked for what cannot be, or its results cannot be read."""
+
+
+class ScoreError(ModelsError):
+    """Raised when recorded runs cannot be scored, or not in the way that is asked for."""

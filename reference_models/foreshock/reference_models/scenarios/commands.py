@@ -1,4 +1,4 @@
-"""`foreshock scenarios`: run, label, fork, study, list. Nothing heavy is imported before they run."""
+"""`foreshock scenarios`: run, label, fork, study, score, list. Nothing heavy is imported before they run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -69,6 +69,20 @@ def study(
     from foreshock.reference_models.scenarios.execution import study_command
 
     raise typer.Exit(study_command(directory, family, as_json=as_json))
+
+
+@scenarios.command()
+def score(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs that are watched at once.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Score foreshock's warnings, and every published baseline's, on recorded runs."""
+    from foreshock.reference_models.scenarios.scoring.scoring_command import score_command
+    from foreshock.reference_models.scenarios.scoring.scoring_options import ScoringOptions
+
+    raise typer.Exit(score_command(directory, ScoringOptions(jobs=jobs), out=out, as_json=as_json))
 
 
 @scenarios.command(name="list")

@@ -77,6 +77,11 @@ class RunRecord:
                 raise RecordError(f"{path} has no column {missing[0]!r}; the probe did not record it")
         return pq.read_table(path, columns=columns)
 
+    def column_names(self) -> list[str]:
+        """The columns of the signals, KEYS first."""
+        names: list[str] = pq.read_schema(self.folder / SIGNALS).names
+        return names
+
     def losses(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and losses in the order of training; steps without a loss are left out."""
         table = self.table(["step", "loss"])

@@ -1,0 +1,1 @@
+"""What others publish, each at its own threshold; one kind of statistic a file."""
