@@ -3,6 +3,7 @@
 Shape suffixes: N runs, B replicates.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -54,13 +55,23 @@ class Bootstrap:
         return sums
 
     def ratio(self, above_N: ArrayLike, below_N: ArrayLike, why: str, scale: float = 1.0) -> Estimate:
-        """Sum over sum, times `scale`; cannot be told, for `why`, where the sum below is 0."""
+        """Sum over sum, times `scale`; cannot be told, for `why`, where the sum below is 0.
+
+        Where nothing was counted, or all of it, every replicate is the same and the interval would claim
+        certainty: its other end is then where so extreme a count has a chance of 5 % (the rule of three).
+        """
         above, below = np.asarray(above_N, np.float64), np.asarray(below_N, np.float64)
         if below.sum() <= 0:
             return Estimate(None, why=why)
         with np.errstate(divide="ignore", invalid="ignore"):
             replicates = scale * self.sums(above) / self.sums(below)
-        return interval(scale * float(above.sum() / below.sum()), replicates)
+        value = scale * float(above.sum() / below.sum())
+        doubt = scale * min(1.0, -math.log(1 - CONFIDENCE) / float(below.sum()))
+        if above.sum() == 0:
+            return Estimate(value, value, doubt)
+        if np.array_equal(above, below):
+            return Estimate(value, value - doubt, value)
+        return interval(value, replicates)
 
     def quantile(self, values_N: ArrayLike, share: float, why: str) -> Estimate:
         """A quantile of the runs' values; a run without one, NaN, does not count."""

@@ -54,7 +54,7 @@ def event_score(runs: Sequence[ScoredRun], outcomes: Sequence[Outcome], bootstra
     percent_N = 100 * lead_N / np.array([run.total_steps for run in runs], np.float64)
     false_N = np.array([each.num_false for each in outcomes], np.float64)
     healthy_N = np.array([run.healthy_end for run in runs], np.float64)
-    is_healthy_N = np.array([run.onset is None for run in runs], np.bool_)
+    is_healthy_N = np.array([run.healthy_end == run.num_rows for run in runs], np.bool_)
     fates = Counter(each.fate for each in outcomes)
     families = sorted({run.family for run in runs})
 
@@ -77,7 +77,7 @@ def event_score(runs: Sequence[ScoredRun], outcomes: Sequence[Outcome], bootstra
         healthy_runs_paged=bootstrap.ratio(
             is_healthy_N & np.array([each.num_pages > 0 for each in outcomes], np.bool_),
             is_healthy_N,
-            "no scored run is without an event",
+            "no scored run is healthy throughout",
         ),
         recall_by_family={
             family: recall(is_positive_N & of(family))

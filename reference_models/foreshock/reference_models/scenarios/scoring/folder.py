@@ -6,6 +6,7 @@ from pathlib import Path
 
 from foreshock.reference_models.errors import ScoreError
 from foreshock.reference_models.scenarios.record import find_records
+from foreshock.reference_models.scenarios.scoring.baselines.schedule_only import ScheduleOnly, lived
 from foreshock.reference_models.scenarios.scoring.scored_run import ScoredRun
 from foreshock.reference_models.scenarios.scoring.watcher import FloatArray, Watcher
 from foreshock.reference_models.scenarios.scoring.watching import RunWatch, WatchedRun, watch_all
@@ -19,6 +20,7 @@ class WatchedFolder:
 
     directory: Path
     watched: tuple[WatchedRun, ...]
+    schedule_only: ScheduleOnly
     unscored: dict[str, str]
     damaged: dict[str, str]
 
@@ -34,6 +36,10 @@ class WatchedFolder:
     def scores(self, watcher: str) -> list[FloatArray]:
         """A watcher's scores, run by run."""
         return [watch.score_R for watch in self.of(watcher)]
+
+    def hour_weights(self) -> list[FloatArray]:
+        """What the schedule-only predictor gives each row; alarm time in these weights rewards no clock."""
+        return self.scores(self.schedule_only.name)
 
 
 def watch_directory(
@@ -64,4 +70,14 @@ def watch_directory(
         raise ScoreError(
             f"none of the {len(folders)} runs in {directory} can be scored; the first, {first[0]}: {first[1]}"
         )
-    return WatchedFolder(directory, tuple(scored), unscored, damaged)
+    schedule_only = ScheduleOnly.fitted([lived(one.run, one.cell_R) for one in scored if one.run is not None])
+    for one in scored:
+        one.watches[schedule_only.name] = _by_the_clock(schedule_only, one)
+    return WatchedFolder(directory, tuple(scored), schedule_only, unscored, damaged)
+
+
+def _by_the_clock(schedule_only: ScheduleOnly, one: WatchedRun) -> RunWatch:
+    if one.run is None:
+        raise ScoreError(f"{one.run_id} could not be read, so nothing can be said of it")
+    ahead_RH = schedule_only.ahead(one.run, one.cell_R)
+    return RunWatch(ahead_RH[:, -1], ahead_RH[:, :-1], None, None)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from foreshock.reference_models.errors import ScoreError
+from foreshock.reference_models.scenarios.scoring.at_budget import Thresholds
 from foreshock.reference_models.scenarios.scoring.bootstrap import Bootstrap
 from foreshock.reference_models.scenarios.scoring.folder import OnRun, WatchedFolder, watch_directory
 from foreshock.reference_models.scenarios.scoring.scoring_options import ScoringOptions
-from foreshock.reference_models.scenarios.scoring.watcher import Watcher
-from foreshock.reference_models.scenarios.scoring.watcher_score import Thresholds, WatcherScore, watcher_score
+from foreshock.reference_models.scenarios.scoring.targets import Target, targets
+from foreshock.reference_models.scenarios.scoring.watcher import Known, Watcher
+from foreshock.reference_models.scenarios.scoring.watcher_score import WatcherScore, watcher_score
 
 FORMAT_VERSION: Final = 1
 
@@ -23,8 +25,14 @@ class Scoreboard:
     folder: WatchedFolder
     options: ScoringOptions
     watchers: dict[str, WatcherScore]
+    targets: tuple[Target, ...]
     missing: dict[str, str]
     thresholds_from: str
+
+    @property
+    def judged(self) -> WatcherScore:
+        """The watcher that is held against the others."""
+        return next(iter(self.watchers.values()))
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json` and the file; the keys are told in the room's README."""
@@ -35,6 +43,8 @@ class Scoreboard:
             "thresholds_from": self.thresholds_from,
             "delay_steps": self.options.delay_steps,
             "bootstrap": {"replicates": self.options.num_replicates, "seed": self.options.seed},
+            "judged": self.judged.name,
+            "targets": [target.as_dict() for target in self.targets],
             "watchers": {name: each.as_dict() for name, each in self.watchers.items()},
             "missing_watchers": self.missing,
         }
@@ -53,12 +63,14 @@ def score(
     options: ScoringOptions | None = None,
     *,
     thresholds: Mapping[str, Thresholds] | None = None,
+    unseen_families: frozenset[str] = frozenset(),
     missing: Mapping[str, str] | None = None,
     on_run: OnRun = lambda run, done, total: None,
 ) -> Scoreboard:
     """Scores every run of `directory` under every watcher; the first watcher is held against the others.
 
-    `thresholds` are those of another folder's Scoreboard. Runs that are not labelled yet are labelled.
+    `thresholds` are those of another folder's Scoreboard. `unseen_families` are those to which nothing in
+    the judged watcher was fitted or tuned. Runs that are not labelled yet are labelled.
     Raises ScoreError where nothing can be scored.
     """
     options = options or ScoringOptions()
@@ -66,7 +78,14 @@ def score(
     if not names or len(set(names)) < len(names):
         raise ScoreError(f"watchers are {names}; give at least one, each of a name of its own")
     folder = watch_directory(directory, watchers, options.jobs, on_run)
-    return score_folder(folder, watchers, options, thresholds=thresholds, missing=missing)
+    return score_folder(
+        folder,
+        watchers,
+        options,
+        thresholds=thresholds,
+        unseen_families=unseen_families,
+        missing=missing,
+    )
 
 
 def score_folder(
@@ -75,10 +94,12 @@ def score_folder(
     options: ScoringOptions,
     *,
     thresholds: Mapping[str, Thresholds] | None = None,
+    unseen_families: frozenset[str] = frozenset(),
     missing: Mapping[str, str] | None = None,
 ) -> Scoreboard:
     """The same for a folder that has been watched."""
     bootstrap = Bootstrap.of(len(folder.runs), options.num_replicates, options.seed)
+    everyone: list[Known] = [*watchers, folder.schedule_only]
     scores = {
         watcher.name: watcher_score(
             folder,
@@ -87,10 +108,12 @@ def score_folder(
             options.delay_steps,
             None if thresholds is None else thresholds.get(watcher.name, {}),
         )
-        for watcher in watchers
+        for watcher in everyone
     }
     origin = "these runs" if thresholds is None else "other runs"
-    return Scoreboard(folder, options, scores, dict(missing or {}), origin)
+    judged, *others = scores.values()
+    met = targets(judged, others, folder.runs, bootstrap, unseen_families)
+    return Scoreboard(folder, options, scores, met, dict(missing or {}), origin)
 
 
 def run_counts(folder: WatchedFolder) -> dict[str, Any]:

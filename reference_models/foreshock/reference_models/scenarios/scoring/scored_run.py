@@ -83,15 +83,13 @@ class ScoredRun:
     def healthy_end(self) -> int:
         """The rows before this are healthy: an event forecast that begins in them is false.
 
-        All of a run without an event; else those before its lead window, and of an exogenous run those
-        before its first fault, since nothing that is planted later can be foreseen.
+        All of a run without an event; else those before its lead window. Of an exogenous run those before
+        its first fault: nothing that is planted later can be foreseen, and what is hurt is not healthy,
+        whether its loss shows an event or not.
         """
-        if self.onset is None:
-            return self.num_rows
-        before = [row for row in self.fault_rows if row <= self.onset]
-        if self.is_exogenous and before:
-            return before[0]
-        return max(0, self.onset - self.earliest_lead)
+        if self.is_exogenous and self.fault_rows:
+            return self.fault_rows[0]
+        return self.num_rows if self.onset is None else max(0, self.onset - self.earliest_lead)
 
     @property
     def eligible_end(self) -> int:

@@ -80,11 +80,11 @@ class Watch:
     alarms: tuple[Alarm, ...] | None = None
 
 
-class Watcher(Protocol):
-    """A detector under test. It is pickled into worker processes.
+class Known(Protocol):
+    """What is told of a watcher beside its scores.
 
     `threshold` is the published one: an alarm is on where the score is above it. None where alerts are
-    published instead of a threshold, or nothing is. `source` says who published it, in a few words.
+    published instead of a threshold, or nothing is.
     """
 
     @property
@@ -93,11 +93,15 @@ class Watcher(Protocol):
 
     @property
     def source(self) -> str:
-        """Where it comes from."""
+        """Where it comes from, in a few words."""
 
     @property
     def threshold(self) -> float | None:
         """The published threshold."""
+
+
+class Watcher(Known, Protocol):
+    """A detector under test. It is pickled into worker processes."""
 
     def watch(self, attempt: Attempt, blocks: Sequence[Block]) -> Watch:
         """Judges an attempt's steps, each from itself and those before it alone."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from foreshock.reference_models.errors import ModelsError
 from foreshock.reference_models.scenarios.record import read_record
+from foreshock.reference_models.scenarios.scoring.baselines.schedule_only import cells
 from foreshock.reference_models.scenarios.scoring.scored_run import ScoredRun, scored_run
 from foreshock.reference_models.scenarios.scoring.showing import attempts
 from foreshock.reference_models.scenarios.scoring.watcher import (
@@ -57,11 +58,15 @@ class RunWatch:
 
 @dataclass(frozen=True, slots=True)
 class WatchedRun:
-    """A run and what each watcher, by name, said of it; `error` of one that could not be read."""
+    """A run and what each watcher, by name, said of it; `error` of one that could not be read.
+
+    `cell_R` is where each row stands in time and schedule (see schedule_only.py).
+    """
 
     run_id: str
     run: ScoredRun | None
     watches: dict[str, RunWatch] = field(default_factory=dict)
+    cell_R: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     error: str | None = None
 
 
@@ -105,7 +110,8 @@ def watch_folder(folder: Path, watchers: Sequence[Watcher]) -> WatchedRun:
         shown = list(attempts(record))
     except (ModelsError, KeyError, TypeError, OSError, ValueError) as error:
         return WatchedRun(folder.name, None, error=f"{type(error).__name__}: {error}")
-    return WatchedRun(run.run_id, run, {one.name: watch_run(one, run, shown) for one in watchers})
+    cell_R = np.concatenate([cells(attempt, (block,)) for attempt, block in shown])
+    return WatchedRun(run.run_id, run, {one.name: watch_run(one, run, shown) for one in watchers}, cell_R)
 
 
 def watch_run(watcher: Watcher, run: ScoredRun, shown: Sequence[tuple[Attempt, Block]]) -> RunWatch:
