@@ -74,15 +74,37 @@ def study(
 @scenarios.command()
 def score(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
-    jobs: Annotated[int, typer.Option(help="Runs that are watched at once.")] = 1,
+    thresholds_from: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR2", help="Choose the budgets' thresholds on these runs, not on DIR's."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page with the pictures here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON object here, too.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs watched at once, one process each.")] = 1,
+    delay_steps: Annotated[
+        int, typer.Option(help="Steps by which a page arrives late; leads are told net of it.")
+    ] = 0,
+    varied: Annotated[
+        bool, typer.Option("--varied", help="Also rank under all 27 variations of the label rules.")
+    ] = False,
+    replicates: Annotated[int, typer.Option(help="Of the bootstrap behind the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Score foreshock's warnings, and every published baseline's, on recorded runs."""
+    """Score foreshock's warnings, and every published baseline's; labels the runs first if need be."""
     from foreshock.reference_models.scenarios.scoring.scoring_command import score_command
-    from foreshock.reference_models.scenarios.scoring.scoring_options import ScoringOptions
 
-    raise typer.Exit(score_command(directory, ScoringOptions(jobs=jobs), out=out, as_json=as_json))
+    given = {"jobs": jobs, "num_replicates": replicates, "seed": seed, "delay_steps": delay_steps}
+    status = score_command(
+        directory,
+        given,
+        varied=varied,
+        thresholds_from=thresholds_from,
+        out=out,
+        report=report,
+        as_json=as_json,
+    )
+    raise typer.Exit(status)
 
 
 @scenarios.command(name="list")

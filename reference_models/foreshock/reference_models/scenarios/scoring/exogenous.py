@@ -24,7 +24,7 @@ class ExogenousScore:
     `leaks`: by run the first row before the fault at which the watcher says something else, in any bit,
     once the fault and all after it are taken away; `num_leak_tests` runs were tried.
     `pages_before`: pages before the first fault of exogenous runs, in `steps_before` steps; `pages_after`:
-    those from it on in the exogenous runs whose loss shows no event, which count neither as false nor as true;
+    those from it on where the loss shows no event, which count neither as false nor as true;
     `p_value`: the chance of so many or more at the false-alarm rate of the other runs (binomial, over
     steps); None where there is no such rate.
     """
@@ -66,9 +66,9 @@ def exogenous_score(
         sum(watch.num_compared > 0 for watch in watches),
         pages_before,
         steps_before,
-        sum(_num_pages(run, watch, threshold, run.num_rows) for run, watch in planted if run.onset is None)
-        - sum(
-            _num_pages(run, watch, threshold, run.fault_rows[0])
+        sum(
+            _num_pages(run, watch, threshold, run.num_rows)
+            - _num_pages(run, watch, threshold, run.fault_rows[0])
             for run, watch in planted
             if run.onset is None
         ),

@@ -12,6 +12,7 @@ from foreshock.reference_models.scenarios.scoring.bootstrap import Bootstrap
 from foreshock.reference_models.scenarios.scoring.folder import OnRun, WatchedFolder, watch_directory
 from foreshock.reference_models.scenarios.scoring.scoring_options import ScoringOptions
 from foreshock.reference_models.scenarios.scoring.targets import Target, targets
+from foreshock.reference_models.scenarios.scoring.variations import Variation, variations
 from foreshock.reference_models.scenarios.scoring.watcher import Known, Watcher
 from foreshock.reference_models.scenarios.scoring.watcher_score import WatcherScore, watcher_score
 
@@ -26,6 +27,7 @@ class Scoreboard:
     options: ScoringOptions
     watchers: dict[str, WatcherScore]
     targets: tuple[Target, ...]
+    variations: tuple[Variation, ...]
     missing: dict[str, str]
     thresholds_from: str
 
@@ -45,6 +47,7 @@ class Scoreboard:
             "bootstrap": {"replicates": self.options.num_replicates, "seed": self.options.seed},
             "judged": self.judged.name,
             "targets": [target.as_dict() for target in self.targets],
+            "variations": [variation.as_dict() for variation in self.variations],
             "watchers": {name: each.as_dict() for name, each in self.watchers.items()},
             "missing_watchers": self.missing,
         }
@@ -85,6 +88,7 @@ def score(
         thresholds=thresholds,
         unseen_families=unseen_families,
         missing=missing,
+        on_run=on_run,
     )
 
 
@@ -96,6 +100,7 @@ def score_folder(
     thresholds: Mapping[str, Thresholds] | None = None,
     unseen_families: frozenset[str] = frozenset(),
     missing: Mapping[str, str] | None = None,
+    on_run: OnRun = lambda run, done, total: None,
 ) -> Scoreboard:
     """The same for a folder that has been watched."""
     bootstrap = Bootstrap.of(len(folder.runs), options.num_replicates, options.seed)
@@ -113,7 +118,8 @@ def score_folder(
     origin = "these runs" if thresholds is None else "other runs"
     judged, *others = scores.values()
     met = targets(judged, others, folder.runs, bootstrap, unseen_families)
-    return Scoreboard(folder, options, scores, met, dict(missing or {}), origin)
+    varied = variations(folder, list(scores), on_run) if options.varied else ()
+    return Scoreboard(folder, options, scores, met, varied, dict(missing or {}), origin)
 
 
 def run_counts(folder: WatchedFolder) -> dict[str, Any]:

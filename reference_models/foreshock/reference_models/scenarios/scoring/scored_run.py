@@ -6,7 +6,8 @@ it happens to a model that is damaged already.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -107,9 +108,8 @@ def scored_run(record: RunRecord) -> ScoredRun:
     told = _labels(record)
     labels, forks = told["labels"], told.get("stress_forks") or ()
     events = labels["events"]
-    onset = _row(steps, events[0]["onset_step"]) if events else None
     faults = (manifest.get("config") or {}).get("faults") or ()
-    return ScoredRun(
+    run = ScoredRun(
         run_id=record.run_id,
         family=str(manifest.get("family")),
         expected=str(manifest.get("class")),
@@ -117,10 +117,6 @@ def scored_run(record: RunRecord) -> ScoredRun:
         connection=((manifest.get("config") or {}).get("model") or {}).get("connection"),
         total_steps=labels["total_steps"],
         num_rows=len(steps),
-        onset=onset,
-        kind=events[0]["kind"] if events else None,
-        num_events=len(events),
-        has_diverged=any(event["kind"] == "divergence" for event in events),
         fault_rows=tuple(
             sorted(_row(steps, fault["step"]) for fault in faults if fault["step"] <= steps.max())
         ),
@@ -130,6 +126,18 @@ def scored_run(record: RunRecord) -> ScoredRun:
             if point["step"] <= steps.max()
         ),
         unscored=labels["unscored"],
+    )
+    return relabelled(run, steps, [(event["kind"], event["onset_step"]) for event in events])
+
+
+def relabelled(run: ScoredRun, steps: NDArray[np.int64], events: Sequence[tuple[Kind, int]]) -> ScoredRun:
+    """The same run with other events, each a kind and the step of its onset, in order."""
+    return replace(
+        run,
+        onset=_row(steps, events[0][1]) if events else None,
+        kind=events[0][0] if events else None,
+        num_events=len(events),
+        has_diverged=any(kind == "divergence" for kind, _ in events),
     )
 
 

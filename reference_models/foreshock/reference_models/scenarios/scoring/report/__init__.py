@@ -1,0 +1,1 @@
+"""The scores as one HTML page that needs nothing but itself."""
