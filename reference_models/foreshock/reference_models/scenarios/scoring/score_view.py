@@ -55,8 +55,8 @@ def footnote(board: Scoreboard) -> str:
     counts = run_counts(board.folder)
     told = (
         f"{counts['scored']} runs, {counts['positive']} with an event that counts, "
-        f"{counts['healthy_steps']:,} healthy steps; intervals of 95 %, by run. Recall, false alarms per 1,000 "
-        "healthy steps and median lead in % of T (a miss counted as 0) are those of the alerts or the "
+        f"{counts['healthy_steps']:,} healthy steps; intervals of 95 %, by run. Recall, false alarms per "
+        "1,000 healthy steps and median lead in % of T (a miss counted as 0) are those of the alerts or the "
         f"published threshold; at a budget of false alarms: recall, the threshold chosen on "
         f"{board.thresholds_from}. Molchan: skill, 0 for chance, 1 for perfect."
     )

@@ -101,7 +101,7 @@ def watcher_score(
         budgets={key: at for key, (at, _) in found.items()},
         froc=froc(runs, swept) if num_heard else None,
         molchan=molchan(runs, swept, bootstrap) if num_heard else None,
-        molchan_by_schedule=molchan(runs, by_hour, bootstrap) if num_heard else None,
+        molchan_by_schedule=molchan(runs, by_hour, bootstrap, folder.hour_weights()) if num_heard else None,
         molchan_point=molchan_point(runs, on) if unpublished is None else None,
         calibration=calibration(runs, [watch.risk_RH for watch in watches], bootstrap),
         structural=structural_score(runs, watches, watcher.threshold, bootstrap),

@@ -93,11 +93,13 @@ def froc_figure(board: Scoreboard) -> Figure | None:
 
 
 def molchan_figure(board: Scoreboard) -> Figure | None:
-    """Miss rate against alarm time; the diagonal is chance."""
+    """Miss rate against alarm time; the dashed line is chance."""
     traces = []
+    by_chance: dict[str, Any] = {}
     for each in _drawn(board):
         if each.molchan is None:
             continue
+        by_chance = _dashed(each.molchan.chance_alarm_time, each.molchan.chance_miss_rate)
         xs, ys = [0.0, *each.molchan.alarm_time, 1.0], [1.0, *each.molchan.miss_rate, 0.0]
         traces.append(_line(board, each, xs, ys, "linear"))
         at = each.molchan_point
@@ -105,9 +107,7 @@ def molchan_figure(board: Scoreboard) -> Figure | None:
             traces.append(_point(board, each, at.alarm_time, at.miss_rate))
     if not traces:
         return None
-    figure = _figure(
-        [_diagonal((0, 1), (1, 0)), *traces], "share of time under alarm", "share of events missed"
-    )
+    figure = _figure([by_chance, *traces], "share of time under alarm", "share of events missed")
     figure["layout"]["xaxis"]["range"] = figure["layout"]["yaxis"]["range"] = [-0.02, 1.02]
     return figure
 
@@ -136,7 +136,7 @@ def reliability_figure(judged: WatcherScore) -> Figure | None:
                 "marker": {"size": 7},
             }
         )
-    figure = _figure([_diagonal((0, 1), (0, 1)), *traces], "risk that was told", "share that was followed")
+    figure = _figure([_dashed((0, 1), (0, 1)), *traces], "risk that was told", "share that was followed")
     figure["layout"]["xaxis"]["range"] = figure["layout"]["yaxis"]["range"] = [-0.02, 1.02]
     return figure
 
@@ -162,6 +162,7 @@ def _line(
         "mode": "lines",
         "name": each.name,
         "legendgroup": each.name,
+        "legendrank": 2 if colour == OTHER else 1,
         "x": list(xs),
         "y": list(ys),
         "line": {"color": colour, "width": 1.2 if colour == OTHER else 3, "shape": shape},
@@ -191,7 +192,7 @@ def _best_so_far(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, 
     return best
 
 
-def _diagonal(xs: tuple[float, float], ys: tuple[float, float]) -> dict[str, Any]:
+def _dashed(xs: Sequence[float], ys: Sequence[float]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",

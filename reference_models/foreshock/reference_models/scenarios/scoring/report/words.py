@@ -11,8 +11,8 @@ CAPTIONS: Final = {
     "Dotted: 5 % of the run.",
     "froc": "Each line is one watcher over all thresholds, each dot what it publishes. Up and to the left is "
     "better; no false alarm at all stands at 0.01. Dotted: the budget of the first target.",
-    "molchan": "The share of events missed against the share of time under alarm. Chance lies on the "
-    "diagonal, and so does an alarm that is always on; orange knows the clock and the schedule alone.",
+    "molchan": "The share of events missed against the share of time under alarm. Dashed: "
+    "alarms at random; orange knows the clock and the schedule alone.",
     "reliability": "Of the steps at which a risk was told, the share that an event followed within the "
     "horizon. On the diagonal the risk is true.",
 }
@@ -57,7 +57,7 @@ def verdict(board: Scoreboard) -> list[str]:
         lines.append(f"{judged.name} {warned}; {cost}.")
     states = Counter(target.state for target in board.targets)
     lines.append(
-        f"Of {len(board.targets)} targets {states['met']} are met, {states['missed']} are missed and "
+        f"Of {len(board.targets)} targets it meets {states['met']} and misses {states['missed']}; "
         f"{states['cannot be told']} cannot be told from these runs."
     )
     lines += _against_others(board)
