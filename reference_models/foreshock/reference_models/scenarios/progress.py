@@ -21,4 +21,6 @@ class LateProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        # One that never began would still end its line
+        if self._progress.live.is_started:
+            self._progress.stop()

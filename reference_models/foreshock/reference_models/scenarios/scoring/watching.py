@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +95,17 @@ def watch_all(folders: Sequence[Path], watchers: Sequence[Watcher], jobs: int = 
         for folder in folders:
             yield watch_folder(folder, watchers)
         return
-    # Forked children would inherit the threads of torch and of the progress bar
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=_processes()) as pool:
         yield from pool.map(watch_folder, folders, [watchers] * len(folders))
+
+
+def _processes() -> BaseContext:
+    """Children that inherit no thread of the progress bar, and that import once for all where they can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def watch_folder(folder: Path, watchers: Sequence[Watcher]) -> WatchedRun:

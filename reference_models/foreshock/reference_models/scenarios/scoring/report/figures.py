@@ -1,5 +1,6 @@
 """The four pictures, as plain plotly dictionaries."""
 
+import html
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,8 +40,9 @@ def lead_figure(board: Scoreboard) -> Figure | None:
             continue
         xs, ys, texts = marks["warned" if outcome.fate == "hit" else "not"]
         xs.append(100 * outcome.lead / run.total_steps)
-        ys.append(run.family)
-        texts.append(f"{run.run_id}<br>{outcome.fate}, {outcome.lead} steps; onset {run.onset}")
+        # plotly reads text as a little HTML
+        ys.append(html.escape(run.family))
+        texts.append(f"{html.escape(run.run_id)}<br>{outcome.fate}, {outcome.lead} steps; onset {run.onset}")
     if not any(xs for xs, _, _ in marks.values()):
         return None
     names = {"warned": "warned in time", "not": "not warned in time"}

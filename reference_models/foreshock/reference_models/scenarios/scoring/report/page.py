@@ -25,7 +25,8 @@ TITLES: Final = {
 def report_page(board: Scoreboard) -> str:
     """One HTML document with everything in it. Raises ScoreError where plotly is not installed."""
     drawn = figures(board)
-    data = json.dumps(drawn, allow_nan=False).replace("</", "<\\/")
+    # Within a script only `<` could end it or begin a comment
+    data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
     pictures = "".join(
         f"<section class=picture><h2>{TITLES[key]}</h2><p>{html.escape(CAPTIONS[key])}</p>"
         + (f"<div id=picture-{key}></div>" if figure else "<p class=none>Nothing to draw.</p>")
