@@ -76,7 +76,7 @@ def test_watchers_with_known_outcomes(folder: Path) -> None:
         "T2": "met",
         "T3": "cannot be told",
         "T4": "cannot be told",
-        "T5": "missed" if at["noise"] > 0.8 or at["schedule_only"] > 0.8 else "met",
+        "T5": "met",
         "T6": "met",
         "T7": "missed",
         "T8": "cannot be told",

@@ -3,7 +3,6 @@
 Shape suffixes: N runs, B replicates.
 """
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -58,7 +57,8 @@ class Bootstrap:
         """Sum over sum, times `scale`; cannot be told, for `why`, where the sum below is 0.
 
         Where nothing was counted, or all of it, every replicate is the same and the interval would claim
-        certainty: its other end is then where so extreme a count has a chance of 5 % (the rule of three).
+        certainty: its other end is then where so extreme a count has a chance of 5 % (for many cases the
+        rule of three).
         """
         above, below = np.asarray(above_N, np.float64), np.asarray(below_N, np.float64)
         if below.sum() <= 0:
@@ -66,7 +66,7 @@ class Bootstrap:
         with np.errstate(divide="ignore", invalid="ignore"):
             replicates = scale * self.sums(above) / self.sums(below)
         value = scale * float(above.sum() / below.sum())
-        doubt = scale * min(1.0, -math.log(1 - CONFIDENCE) / float(below.sum()))
+        doubt = scale * (1 - (1 - CONFIDENCE) ** (1 / float(below.sum())))
         if above.sum() == 0:
             return Estimate(value, value, doubt)
         if np.array_equal(above, below):
