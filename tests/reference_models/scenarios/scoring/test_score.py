@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from foreshock.reference_models.scenarios.scoring.score import Scoreboard, score
 from foreshock.reference_models.scenarios.scoring.scored_run import scored_run
 from foreshock.reference_models.scenarios.scoring.scoring_options import ScoringOptions
 from foreshock.reference_models.scenarios.scoring.showing import attempts
+from foreshock.reference_models.scenarios.scoring.watcher import Attempt, Watch
 from foreshock.reference_models.scenarios.scoring.watching import watch_run
+from foreshock.server.detection.block import Block
 
 ONSETS = {"p0": 400, "p1": 800, "p2": 1200}
 QUICK = ScoringOptions(num_replicates=50)
@@ -277,3 +279,17 @@ def test_rankings_are_held_against_varied_labels(tmp_path: Path) -> None:
     found = score(tmp_path, (Oracle(onsets), Constant(0.0)), options).variations
     assert len(found) == 27
     assert all(each.recall["oracle"] == 1 and each.judged_is_first for each in found)
+
+
+class Cut(Noise):
+    """Leaves a step out."""
+
+    def watch(self, attempt: Attempt, blocks: Sequence[Block]) -> Watch:
+        return Watch(super().watch(attempt, blocks).score_S[1:])
+
+
+def test_a_watcher_that_leaves_steps_out_is_named(folder: Path) -> None:
+    with pytest.raises(
+        ScoreError, match=r"the watcher noise gave n0 a score_S .* must be float64 and \(1500,\)"
+    ):
+        score(folder, (Cut(),), QUICK)

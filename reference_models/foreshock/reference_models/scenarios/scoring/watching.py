@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foreshock.reference_models.errors import ModelsError
+from foreshock.reference_models.errors import ModelsError, ScoreError
 from foreshock.reference_models.scenarios.record import read_record
 from foreshock.reference_models.scenarios.scoring.baselines.schedule_only import cells
 from foreshock.reference_models.scenarios.scoring.scored_run import ScoredRun, scored_run
@@ -135,7 +135,7 @@ def watch_run(watcher: Watcher, run: ScoredRun, shown: Sequence[tuple[Attempt, B
 
 
 def _joined(watcher: Watcher, shown: Sequence[tuple[Attempt, Block]]) -> RunWatch:
-    watches = [watcher.watch(attempt, (block,)) for attempt, block in shown]
+    watches = [_said(watcher, attempt, block) for attempt, block in shown]
     starts = np.cumsum([0, *(len(block) for _, block in shown)])
     alarms: list[tuple[int, Alarm]] = []
     for watch, (_, block), start in zip(watches, shown, starts.tolist(), strict=False):
@@ -146,6 +146,20 @@ def _joined(watcher: Watcher, shown: Sequence[tuple[Attempt, Block]]) -> RunWatc
         _stacked([watch.structural_S for watch in watches], shown, ()),
         None if all(watch.alarms is None for watch in watches) else tuple(alarms),
     )
+
+
+def _said(watcher: Watcher, attempt: Attempt, block: Block) -> Watch:
+    """What a watcher says of an attempt; raises ScoreError for tracks that are not those of its steps."""
+    watch, steps = watcher.watch(attempt, (block,)), len(block)
+    shapes = {"score_S": (steps,), "risk_SH": (steps, len(HORIZONS)), "structural_S": (steps,)}
+    for name, shape in shapes.items():
+        track = getattr(watch, name)
+        if track is not None and (track.shape != shape or track.dtype != np.float64):
+            raise ScoreError(
+                f"the watcher {watcher.name} gave {attempt.run_id} a {name} of {track.dtype} and shape "
+                f"{track.shape}; it must be float64 and {shape}"
+            )
+    return watch
 
 
 def _by_row(watch: Watch, steps_S: IntArray, start: int) -> list[tuple[int, Alarm]]:
