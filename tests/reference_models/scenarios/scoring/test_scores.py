@@ -174,6 +174,18 @@ def test_faults_must_be_seen_at_once_and_not_before() -> None:
     assert found.p_value == 0
 
 
+def test_faults_in_runs_that_are_at_risk_already_do_not_count_beside_sound_ones() -> None:
+    runs = [
+        a_run(900, family=family, expected="exogenous", fault_rows=(900,), run_id=family)
+        for family in ("F11", "defence")
+    ]
+    watches = [watch(alarm(900)), watch(alarm(100))]
+    both = exogenous_score(runs, watches, None, Bootstrap.of(2, 50, 0))
+    assert (both.num_events, both.pages_before, both.steps_before) == (1, 0, 900)
+    alone = exogenous_score(runs[1:], watches[1:], None, Bootstrap.of(1, 50, 0))
+    assert (alone.num_events, alone.pages_before) == (1, 1)
+
+
 def test_intervals_are_by_run() -> None:
     bootstrap = Bootstrap.of(2, 4000, 0)
     found = bootstrap.ratio([1000.0, 0.0], [1000.0, 1000.0], "none")

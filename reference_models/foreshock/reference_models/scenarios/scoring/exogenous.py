@@ -13,6 +13,9 @@ from foreshock.reference_models.scenarios.scoring.scored_run import ScoredRun
 from foreshock.reference_models.scenarios.scoring.watching import RunWatch
 
 DETECTION_STEPS: Final = 3
+# The family of the protocol that plants faults in sound runs. Others plant them in runs that are at risk
+# already, where a page before the fault may be right: they count only in a folder that has none of it
+SOUND_FAMILY: Final = "F11"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class ExogenousScore:
 
     `detected`: of the exogenous events that begin with their fault, the share at which any alert fires (of
     a watcher without alerts: its alarm is on) within 3 steps of the onset.
-    `leaks`: by run the first row before the fault at which the watcher says something else, in any bit,
+    `leaks`: of all runs with a fault, by run the first row before the fault at which the watcher says something else, in any bit,
     once the fault and all after it are taken away; `num_leak_tests` runs were tried.
     `pages_before`: pages before the first fault of exogenous runs, in `steps_before` steps; `pages_after`:
     those from it on where the loss shows no event, which count neither as false nor as true;
@@ -51,10 +54,13 @@ def exogenous_score(
 ) -> ExogenousScore:
     """The score at the published threshold or alerts."""
     pairs = list(zip(runs, watches, strict=True))
-    is_event_N = np.array([run.is_exogenous and run.is_at_fault for run in runs], np.bool_)
+    exogenous = [run for run in runs if run.is_exogenous and run.fault_rows]
+    asked = [run for run in exogenous if run.family == SOUND_FAMILY] or exogenous
+    asked_ids = {run.run_id for run in asked}
+    is_event_N = np.array([run.run_id in asked_ids and run.is_at_fault for run in runs], np.bool_)
     is_seen_N = np.array([_is_seen(run, watch, threshold) for run, watch in pairs], np.bool_)
-    planted = [(run, watch) for run, watch in pairs if run.is_exogenous and run.fault_rows]
-    others = [(run, watch) for run, watch in pairs if not (run.is_exogenous and run.fault_rows)]
+    planted = [(run, watch) for run, watch in pairs if run.run_id in asked_ids]
+    others = [(run, watch) for run, watch in pairs if run.run_id not in asked_ids]
     pages_before = sum(_num_pages(run, watch, threshold, run.fault_rows[0]) for run, watch in planted)
     steps_before = sum(run.fault_rows[0] for run, _ in planted)
     pages = sum(_num_pages(run, watch, threshold, run.healthy_end) for run, watch in others)

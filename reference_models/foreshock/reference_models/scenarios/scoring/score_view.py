@@ -55,9 +55,9 @@ def footnote(board: Scoreboard) -> str:
     counts = run_counts(board.folder)
     told = (
         f"{counts['scored']} runs, {counts['positive']} with an event that counts, "
-        f"{counts['healthy_steps']:,} healthy steps; intervals of 95 %, by run. Recall, false alarms per "
-        "1,000 healthy steps and median lead in % of T (a miss counted as 0) are those of the alerts or the "
-        f"published threshold; at a budget of false alarms: recall, the threshold chosen on "
+        f"{counts['healthy_steps']:,} healthy steps; intervals are in the JSON and the page. Recall, false "
+        "alarms per 1,000 healthy steps and median lead in % of T (a miss counted as 0) are those of the "
+        f"alerts or the published threshold; at a budget of false alarms: recall, the threshold chosen on "
         f"{board.thresholds_from}. Molchan: skill, 0 for chance, 1 for perfect."
     )
     if counts["events_at_a_fault"]:
@@ -89,8 +89,8 @@ def _cells(each: WatcherScore, budgets: Iterable[str]) -> list[str]:
     cells = ["-", "-", "-"]
     if at is not None:
         cells = [
-            estimate_in_words(at.recall),
-            _value(at.false_per_1000, ".3g"),
+            _value(at.recall),
+            _value(at.false_per_1000, ".2g"),
             _value(at.lead_median_percent, ".1f"),
         ]
     cells += [_value(each.budgets[key].recall if key in each.budgets else None) for key in budgets]
