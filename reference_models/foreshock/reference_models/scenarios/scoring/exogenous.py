@@ -24,8 +24,8 @@ class ExogenousScore:
 
     `detected`: of the exogenous events that begin with their fault, the share at which any alert fires (of
     a watcher without alerts: its alarm is on) within 3 steps of the onset.
-    `leaks`: of all runs with a fault, by run the first row before the fault at which the watcher says something else, in any bit,
-    once the fault and all after it are taken away; `num_leak_tests` runs were tried.
+    `leaks`: of all runs with a fault, by run the first row before the fault at which the watcher says
+    something else, in any bit, once the fault and all after it are taken away; `num_leak_tests` were tried.
     `pages_before`: pages before the first fault of exogenous runs, in `steps_before` steps; `pages_after`:
     those from it on where the loss shows no event, which count neither as false nor as true;
     `p_value`: the chance of so many or more at the false-alarm rate of the other runs (binomial, over
