@@ -13,8 +13,9 @@ from foreshock.reference_models.scenarios.scoring.watcher import Alarm, Attempt,
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
+from foreshock.server.detection.forecast.forecaster import HORIZON_NAMES, Forecaster
+from foreshock.server.detection.forecast.fusion import ALARM, STRUCTURAL
 from foreshock.server.detection.rule import Grounds
-from foreshock.server.detection.sample import Sample
 from foreshock.wire.messages import AlertState, Claim, Severity
 
 LEVELS: Final = {"info": 1.0, "warning": 2.0, "critical": 3.0}
@@ -60,8 +61,8 @@ class Judge(Protocol):
     def note_schedule(self, step: int, what: str) -> None:
         """Takes a logged schedule change, before the samples from its step on."""
 
-    def judge(self, samples: Sequence[Sample]) -> Sequence[Transition]:
-        """Judges samples in rising steps."""
+    def judge(self, block: Block) -> Sequence[Transition]:
+        """Judges a block of steps in rising order."""
 
 
 class MakeJudge(Protocol):
@@ -81,8 +82,25 @@ class Forecast(Protocol):
 
 
 def shipped_judge(context: RunContext, weights: Any) -> Judge:
-    """The detector with its default rules."""
-    return Detector(context)
+    """The detector with its default rules, and the model that ships unless another is given."""
+    return Detector(context, model=weights)
+
+
+def shipped_forecast(
+    attempt: Attempt, blocks: Sequence[Block], weights: Any
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+    """The forecaster's logit of an alarm, its risks, and its structural logit; between ticks the last one."""
+    forecaster = Forecaster(attempt.context, weights)
+    tracks: list[FloatArray] = []
+    last = np.full(2 + len(HORIZON_NAMES), np.nan)
+    for block in blocks:
+        outlook = forecaster.advance(block)
+        at_ticks = np.column_stack((outlook.logits[:, ALARM], outlook.logits[:, STRUCTURAL], outlook.risks))
+        known = np.vstack((last, at_ticks))
+        tracks.append(known[np.searchsorted(outlook.rows, np.arange(len(block)), "right")])
+        last = known[-1]
+    track = np.concatenate(tracks)
+    return track[:, 0], track[:, 2:], track[:, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +117,7 @@ class Foreshock:
     weights: Any = None
     weights_by_family: Mapping[str, Any] | None = None
     make_judge: MakeJudge = shipped_judge
-    forecast: Forecast | None = None
+    forecast: Forecast | None = shipped_forecast
 
     @property
     def threshold(self) -> float | None:
@@ -135,7 +153,7 @@ def _transitions(judge: Judge, attempt: Attempt, blocks: Sequence[Block]) -> lis
         while changes and changes[0].step <= int(block.steps[-1]):
             change = changes.pop(0)
             end = int(np.searchsorted(block.steps, change.step))
-            transitions += judge.judge(list(block.part(start, end).samples()))
+            transitions += judge.judge(block.part(start, end))
             judge.note_schedule(change.step, change.what)
             start = end
         transitions += judge.judge(list(block.part(start, len(block)).samples()))

@@ -87,9 +87,9 @@ def _steps_left_slow(view: View, place: int) -> FloatArray:
     return _steps_left(view, place, view.slow[:, place], (SLOW - FAST) / 2)
 
 
-def _over(view: View, place: int) -> FloatArray:
-    """How far the newest value is over what the last windows have known of it."""
-    return view.now[:, place] - view.slow[:, place] - 2 * view.noise[:, place]
+def _surge(view: View, place: int) -> FloatArray:
+    """How far the newest value is over all that the run has known."""
+    return view.now[:, place] - view.ceiling[:, place]
 
 
 _KINDS: Final[dict[str, tuple[str, Compute]]] = {
@@ -103,12 +103,12 @@ _KINDS: Final[dict[str, tuple[str, Compute]]] = {
     "noise_rise": ("noise now beside the window's", _noise_rise),
     "left": ("steps left at the newest pace", _steps_left_fast),
     "left_slow": ("steps left at the windows' pace", _steps_left_slow),
-    "over": ("over what it was used to", _over),
+    "surge": ("over all that the run has known", _surge),
 }
 _WANTED: Final = {
     "loss": ("rise", "rise_in_noise", "pace", "trend", "noise_rise"),
     "gradient": ("rise", "rise_in_noise", "pace", "trend", "noise", "noise_rise"),
-    "rate": ("pace", "trend", "over"),
+    "rate": ("surge",),
     "clipping": ("noise",),
     "stream": ("rise", "pace", "trend", "noise_rise"),
     "peak": ("rise", "pace", "trend", "noise_rise"),

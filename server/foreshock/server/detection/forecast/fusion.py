@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock.server.detection.forecast.features import FEATURES
 from foreshock.server.detection.sample import FloatArray
@@ -60,7 +61,7 @@ class Model:
     owner [R]: the feature of each ramp; start, width [R]; heights [R, heads]; bias [heads].
     """
 
-    owner: np.ndarray[Any, np.dtype[np.intp]]
+    owner: NDArray[np.intp]
     start: FloatArray
     width: FloatArray
     heights: FloatArray
@@ -98,7 +99,8 @@ def risks(logits: FloatArray, horizons: FloatArray) -> FloatArray:
     place = np.clip(np.searchsorted(at, horizons) - 1, 0, len(HORIZONS) - 1)
     share = (horizons - at[place]) / (at[place + 1] - at[place])
     drawn = hazards[:, place] + share * (hazards[:, place + 1] - hazards[:, place])
-    return -np.expm1(-drawn)
+    risk: FloatArray = -np.expm1(-drawn)
+    return risk
 
 
 def build(stored: ModelFile) -> Model:

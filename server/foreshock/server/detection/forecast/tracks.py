@@ -39,14 +39,15 @@ class TracksState(msgspec.Struct, frozen=True):
     filters: bytes
     previous: bytes
     floor: bytes
+    ceiling: bytes
     num_steps: int
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """A block's tracks [S, channels]: means over the three spans, noise (mean absolute difference
-    from the middle mean of the step before) over one and an eighth of a window, and the lowest fast
-    mean since the warm-up."""
+    from the middle mean of the step before) over one and an eighth of a window, the lowest fast
+    mean since the warm-up, and the highest of all."""
 
     now: FloatArray
     fast: FloatArray
@@ -55,6 +56,7 @@ class View:
     noise: FloatArray
     fresh_noise: FloatArray
     floor: FloatArray
+    ceiling: FloatArray
     window: int
 
     def part(self, rows: StepArray) -> "View":
@@ -67,6 +69,7 @@ class View:
             self.noise[rows],
             self.fresh_noise[rows],
             self.floor[rows],
+            self.ceiling[rows],
             self.window,
         )
 
@@ -82,6 +85,7 @@ class Tracks:
         self._filters: FloatArray = np.zeros((len(self._gains), 2, NUM_CHANNELS))
         self._previous: FloatArray = np.full(NUM_CHANNELS, np.nan)
         self._floor: FloatArray = np.full(NUM_CHANNELS, np.inf)
+        self._ceiling: FloatArray = np.full(NUM_CHANNELS, -np.inf)
         self.num_steps = 0
 
     def advance(self, values: FloatArray) -> View:
@@ -95,10 +99,14 @@ class Tracks:
         lowest = np.where(counted & np.isfinite(fast), fast, np.inf)
         lowest[0] = np.minimum(lowest[0], self._floor)
         floor = np.minimum.accumulate(lowest, axis=0)
-        self._floor = floor[-1]
+        highest = np.where(np.isfinite(fast), fast, -np.inf)
+        highest[0] = np.maximum(highest[0], self._ceiling)
+        ceiling = np.maximum.accumulate(highest, axis=0)
+        self._floor, self._ceiling = floor[-1], ceiling[-1]
         self.num_steps += len(values)
         floor = np.where(np.isinf(floor), np.nan, floor)
-        return View(values, fast, middle, slow, noise, fresh, floor, self.window)
+        ceiling = np.where(np.isinf(ceiling), np.nan, ceiling)
+        return View(values, fast, middle, slow, noise, fresh, floor, ceiling, self.window)
 
     def _mean(self, span: int, values: FloatArray) -> FloatArray:
         gain = self._gains[span]
@@ -113,7 +121,11 @@ class Tracks:
     def state(self) -> TracksState:
         """What `restore` goes on from, as if nothing had happened."""
         return TracksState(
-            self._filters.tobytes(), self._previous.tobytes(), self._floor.tobytes(), self.num_steps
+            self._filters.tobytes(),
+            self._previous.tobytes(),
+            self._floor.tobytes(),
+            self._ceiling.tobytes(),
+            self.num_steps,
         )
 
     def restore(self, state: TracksState) -> None:
@@ -121,6 +133,7 @@ class Tracks:
         self._filters = np.frombuffer(state.filters).reshape(self._filters.shape).copy()
         self._previous = np.frombuffer(state.previous).copy()
         self._floor = np.frombuffer(state.floor).copy()
+        self._ceiling = np.frombuffer(state.ceiling).copy()
         self.num_steps = state.num_steps
 
 

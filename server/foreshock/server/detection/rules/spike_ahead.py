@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
+from foreshock.server.detection.forecast.forecaster import LONGEST_STRIDE
 from foreshock.server.detection.forecast.fusion import ALARM
 from foreshock.server.detection.forecast.reasons import explain
 from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
@@ -30,8 +31,8 @@ class SpikeAheadState(msgspec.Struct, frozen=True):
 class SpikeAhead:
     """Fires while the risk of a spike or divergence within a window is over what healthy runs reach.
 
-    A forecast is for one window. Where it is still open after that, it is told again once the risk
-    has grown, and otherwise not: a run that cries wolf is heard once.
+    A forecast is for one window. After that it is told again, and critical again, only where the risk has
+    grown by `again_margin`: a run that cries wolf is heard once.
 
     warning_margin: by how much less than the critical logit a warning fires.
     clear_margin: by how much less than a warning's the alert resolves (hysteresis).
@@ -44,7 +45,7 @@ class SpikeAhead:
     claim: ClassVar[Claim] = "event"
     warning_margin: float = 0.7
     clear_margin: float = 1.0
-    again_margin: float = 0.7
+    again_margin: float = 1.2
     hold_steps: int = 2
     clear_share: float = 0.2
 
@@ -60,13 +61,18 @@ class SpikeAhead:
         if outlook is None or sight is None:
             return state, SILENT
         logit, critical = float(sight.logits[ALARM]), outlook.model.alarm
-        severity: Severity = "critical" if logit >= critical else "warning"
-        again = False
-        if logit >= critical:
-            is_due = state.told_step < 0 or moment.step - state.told_step >= outlook.view.window
-            if is_due and (state.told_step < 0 or logit >= state.told_logit + self.again_margin):
-                again = state.told_step >= 0
-                state = SpikeAheadState(moment.step, logit)
+        told = state.told_step >= 0
+        is_news = logit >= critical and (
+            not told
+            or (
+                logit >= state.told_logit + self.again_margin
+                and moment.step - state.told_step >= outlook.view.window
+            )
+        )
+        if is_news:
+            state = SpikeAheadState(moment.step, logit)
+        is_fresh = state.told_step >= 0 and moment.step - state.told_step <= LONGEST_STRIDE + self.hold_steps
+        severity: Severity = "critical" if is_fresh and logit >= critical else "warning"
         reasons = explain(moment, outlook, sight, ALARM)
         return state, (
             Verdict(
@@ -78,9 +84,9 @@ class SpikeAhead:
                 subject="forecast",
                 hold_steps=self.hold_steps,
                 clear_steps=max(1, round(self.clear_share * outlook.view.window)),
-                lapse_steps=self.hold_steps + 16,
+                lapse_steps=self.hold_steps + LONGEST_STRIDE,
                 grounds=Grounds(reasons.signal, reasons.layer, sight.risk, reasons.eta_steps),
-                again=again,
+                again=is_news and told,
             ),
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from foreshock.server.detection.forecast.forecaster import LONGEST_STRIDE
 from foreshock.server.detection.forecast.fusion import STRUCTURAL
 from foreshock.server.detection.forecast.reasons import explain
 from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Stateless, Verdict
@@ -55,7 +56,7 @@ class StructuralRisk:
                 subject="structure",
                 hold_steps=max(2, round(self.hold_share * window)),
                 clear_steps=max(1, round(self.clear_share * window)),
-                lapse_steps=max(17, round(self.hold_share * window)),
+                lapse_steps=max(LONGEST_STRIDE + 1, round(self.hold_share * window)),
                 grounds=Grounds(reasons.signal, reasons.layer, sight.risk, reasons.eta_steps),
             ),
         )
