@@ -4,33 +4,32 @@ import numpy as np
 import pytest
 from tests.server.judging.bench import write
 
+from foreshock.server.detection.block import block_of
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
 from foreshock.server.detection.rules.no_data import NoData
-from foreshock.server.detection.sample import sample_of
 
 RULE = NoData()
 GRACE = RULE.look_samples * RULE.grace_looks
 
 
-def told(samples, cut=None):
+def told(block, cut=None):
     """(state, step) of every transition, the detector replaced at a cut."""
     detector, found = Detector(RunContext(), [NoData()]), []
-    for place, sample in enumerate(samples):
-        if place == cut:
-            packed = detector.state()
-            detector = Detector(RunContext(), [NoData()])
-            detector.restore(packed)
-        found += detector.judge([sample])
+    for start, end in ((0, cut), (cut, len(block))) if cut else ((0, len(block)),):
+        packed = detector.state()
+        detector = Detector(RunContext(), [NoData()])
+        detector.restore(packed)
+        found += detector.judge(block.part(start, end))
     return [(one.state, one.step, one.grounds.signal) for one in found]
 
 
-def run(num_steps, every, spacing=1):
-    """Samples of a loss at every step, and of a gradient norm where `every` says so."""
-    return [
-        sample_of(spacing * step, {"loss": 3.0, **({"grad_norm": 1.0} if every(step) else {})})
-        for step in range(num_steps)
-    ]
+def run(num_steps, every, spacing=1, steps=None):
+    """A loss at every step, and a gradient norm where `every` says so."""
+    here = np.array([every(step) for step in range(num_steps)])
+    series = {"loss": np.full(num_steps, 3.0), "grad_norm": np.ones(num_steps)}
+    own_steps = spacing * np.arange(num_steps) if steps is None else steps
+    return block_of(series, own_steps, {"grad_norm": here})
 
 
 def test_a_signal_that_stops_is_missed_and_found_again():
@@ -48,8 +47,8 @@ def test_a_signal_that_comes_rarely_is_missed_by_its_own_measure(spacing):
 
 
 def test_a_run_that_samples_more_rarely_misses_nothing():
-    samples = run(200, lambda step: True) + run(300, lambda step: True, 1000)[1:]
-    assert told(samples) == []
+    steps = np.concatenate((np.arange(200), 1000 * np.arange(1, 300)))
+    assert told(run(len(steps), lambda step: True, steps=steps)) == []
 
 
 def test_a_signal_that_was_hardly_there_is_not_missed():
@@ -57,14 +56,13 @@ def test_a_signal_that_was_hardly_there_is_not_missed():
 
 
 def test_nan_is_data():
-    values = [sample_of(step, {"loss": 3.0, "grad_norm": float("nan")}) for step in range(500)]
-    assert told(values) == []
+    assert told(block_of({"loss": np.full(500, 3.0), "grad_norm": np.full(500, np.nan)})) == []
 
 
 @pytest.mark.parametrize("cut", [5, 160, 232, 401])
 def test_a_judge_that_is_replaced_misses_the_same(cut):
-    samples = run(600, lambda step: step < 100 or step >= 400)
-    assert told(samples, cut) == told(samples)
+    block = run(600, lambda step: step < 100 or step >= 400)
+    assert told(block, cut) == told(block)
 
 
 def test_its_reason_names_what_is_missing_and_for_how_long():

@@ -120,8 +120,11 @@ class Detector:
         now = measure(block)
         self._history.extend(block.steps, now)
         self._progress = note(self._progress, block, now, self.context)
+        first = self._forecaster.num_steps
         outlook = self._forecaster.advance(block)
-        stretch = Stretch(self.context, block, now, self._history, self._first_step, self._schedule, outlook)
+        stretch = Stretch(
+            self.context, block, now, self._history, self._first_step, self._schedule, outlook, first
+        )
         self._firing = Firing(self._lives.values())
         found: list[Transition] = []
         for rule in self._rules:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.forecast.forecaster import Outlook
 from foreshock.server.detection.history import History
@@ -36,24 +37,35 @@ class Schedule(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A step as rules see it: the sample, its measures `now`, and the history that ends with it.
+    """A step as rules see it: a row of a block, its measures `now`, and the history that ends with it.
 
-    It is row `row` of the block that `outlook` forecasts from.
+    outlook: the forecast over the block. first_number: how many steps were judged before the block.
     """
 
     context: RunContext
-    sample: Sample
+    block: Block
+    row: int
     now: FloatArray
     history: History
     first_step: int
     schedule: Schedule | None = None
     outlook: Outlook | None = None
-    row: int = 0
+    first_number: int = 0
+
+    @property
+    def sample(self) -> Sample:
+        """What was measured at the step."""
+        return self.block.sample(self.row)
+
+    @property
+    def num_judged(self) -> int:
+        """How many steps were judged up to this one, itself too."""
+        return self.first_number + self.row + 1
 
     @property
     def step(self) -> int:
         """The step that is judged."""
-        return self.sample.step
+        return int(self.block.steps[self.row])
 
     def since_schedule(self, window_steps: int) -> int:
         """The first step of a window that does not look back over a logged schedule change."""

@@ -27,6 +27,7 @@ class Stretch:
     first_step: int
     schedule: Schedule | None = None
     outlook: Outlook | None = None
+    first_number: int = 0
     _latest: dict[tuple[Measure, int], FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -37,13 +38,14 @@ class Stretch:
         self.history.stand_at(row)
         return Moment(
             self.context,
-            self.block.sample(row),
+            self.block,
+            row,
             self.now[:, row],
             self.history,
             self.first_step,
             self.schedule,
             self.outlook,
-            row,
+            self.first_number,
         )
 
     def latest(self, measure: Measure, window_steps: int) -> FloatArray:

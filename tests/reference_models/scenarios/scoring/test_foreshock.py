@@ -23,7 +23,7 @@ def dying() -> Block:
 
 def test_alarms_are_those_of_the_detector_however_the_steps_are_cut() -> None:
     block = dying()
-    transitions = Detector(CONTEXT).judge(list(block.samples()))
+    transitions = Detector(CONTEXT).judge(block)
     attempt = Attempt("r", "F1", CONTEXT)
     whole = Foreshock().watch(attempt, (block,))
     cut = Foreshock().watch(attempt, (block.part(0, 111), block.part(111, 400)))
@@ -32,9 +32,14 @@ def test_alarms_are_those_of_the_detector_however_the_steps_are_cut() -> None:
         (one.step, one.rule, one.state) for one in transitions
     ]
     assert {"event", "rule"} <= {one.claim for one in whole.alarms or ()}
-    assert whole.score_S.max() == 3.0
-    assert whole.score_S[0] == 0
-    assert cut.score_S.tolist() == whole.score_S.tolist()
+    for name in ("score_S", "risk_SH", "structural_S"):
+        assert getattr(cut, name).tobytes() == getattr(whole, name).tobytes()
+
+
+def test_without_a_forecast_the_score_is_the_level_of_open_alerts() -> None:
+    watch = Foreshock(forecast=None).watch(Attempt("r", "F1", CONTEXT), (dying(),))
+    assert watch.score_S.max() == 3.0
+    assert watch.score_S[0] == 0
 
 
 def test_schedule_changes_are_told_before_the_steps_from_theirs_on() -> None:
@@ -44,8 +49,8 @@ def test_schedule_changes_are_told_before_the_steps_from_theirs_on() -> None:
         def note_schedule(self, step: int, what: str) -> None:
             heard.append((step, what))
 
-        def judge(self, samples: Sequence[Any]) -> list[Any]:
-            heard.extend(sample.step for sample in samples)
+        def judge(self, block: Block) -> list[Any]:
+            heard.extend(block.steps.tolist())
             return []
 
     block = block_of({"loss": [1.0] * 6})

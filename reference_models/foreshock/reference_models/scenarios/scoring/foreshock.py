@@ -156,7 +156,7 @@ def _transitions(judge: Judge, attempt: Attempt, blocks: Sequence[Block]) -> lis
             transitions += judge.judge(block.part(start, end))
             judge.note_schedule(change.step, change.what)
             start = end
-        transitions += judge.judge(list(block.part(start, len(block)).samples()))
+        transitions += judge.judge(block.part(start, len(block)))
     return transitions
 
 

@@ -77,6 +77,11 @@ class Forecaster:
         shares = [context.share_of_run(share, int(share * 10 * window)) for share in SHARE_HORIZONS]
         self._horizons = np.array([*STEP_HORIZONS, *shares]) / window
 
+    @property
+    def num_steps(self) -> int:
+        """How many steps it has followed."""
+        return self._tracks.num_steps
+
     def advance(self, block: Block) -> Outlook:
         """The forecast over a block that follows on the last; it has at least one step."""
         first = self._tracks.num_steps

@@ -10,6 +10,8 @@ import numpy as np
 
 from foreshock.server.detection.context import Columns
 from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.stretch import Stretch
 from foreshock.wire.messages import Claim
 
 ADVICE: Final = (
@@ -23,11 +25,10 @@ NAMED: Final = 4
 class NoDataState(msgspec.Struct, frozen=True):
     """Samples are counted, not steps: a run that is sampled more rarely misses nothing.
 
-    samples: how many there were. here: the series of the look that is under way. seen: by series, at how
-    many looks it was there, the last of them, and the most looks it ever took to come again.
+    here: the series of the look that is under way. seen: by series, at how many looks it was there, the
+    last of them, and the most looks it ever took to come again.
     """
 
-    samples: int = 0
     here: frozenset[str] = frozenset()
     seen: dict[str, tuple[int, int, int]] = {}
 
@@ -57,16 +58,27 @@ class NoData:
         return NoDataState
 
     def update(self, moment: Moment, state: NoDataState) -> tuple[NoDataState, Sequence[Verdict]]:
-        """Notes what is there; at a look, what is not."""
-        sample = moment.sample
-        here = state.here | _series_of(sample.columns, sample.present.tobytes())
-        samples = state.samples + 1
-        if samples % self.look_samples:
-            return NoDataState(samples, here, state.seen), SILENT
+        """At a look, what is not there; at the end of a block, what was there since the last look."""
+        samples = moment.num_judged
+        is_look = samples % self.look_samples == 0
+        if not is_look and moment.row + 1 < len(moment.block):
+            return state, SILENT
+        start = max(0, moment.row - (samples - 1) % self.look_samples)
+        present = moment.block.present[start : moment.row + 1].any(axis=0)
+        here = state.here | _series_of(moment.block.columns, present.tobytes())
+        if not is_look:
+            return (state if here == state.here else NoDataState(here, state.seen)), SILENT
         look = samples // self.look_samples
-        state = NoDataState(samples, frozenset(), _note(state.seen, here, look))
+        state = NoDataState(frozenset(), _note(state.seen, here, look))
         missing = [name for name, seen in state.seen.items() if self._is_missing(seen, look)]
         return state, (self._verdict(missing, state, look),)
+
+    def loud(self, stretch: Stretch, state: NoDataState, is_open: bool, start: int) -> BoolArray:
+        """At looks, and at the end of a block, where what was there is noted."""
+        numbers = stretch.first_number + 1 + np.arange(len(stretch))
+        loud: BoolArray = numbers % self.look_samples == 0
+        loud[-1] = True
+        return loud[start:]
 
     def _is_missing(self, seen: tuple[int, int, int], look: int) -> bool:
         count, last, longest = seen
