@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.server.alerts.life import alert_key
+from foreshock.server.detection.case import Case
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
 
@@ -83,10 +84,10 @@ def test_the_summary_tells_what_lists_show(traces_type):
 
 
 def test_the_state_is_small_enough_to_commit_every_second(traces_type):
-    judge = detector()
+    case = Case(0, CONTEXT)
     sent = traces_type.hc_flat(num_steps=400, num_layers=16).block()
-    judge.judge(dataclasses.replace(sent, values=sent.values.astype(np.float32).astype(np.float64)))
-    assert len(judge.state()) < 16 * 1024
+    case.advance(dataclasses.replace(sent, values=sent.values.astype(np.float32).astype(np.float64)), 399)
+    assert len(case.pack()) < 16 * 1024
 
 
 def test_alert_keys_tell_alerts_apart():

@@ -66,7 +66,19 @@ def test_a_family_is_judged_by_weights_that_have_not_seen_it() -> None:
     ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         return np.full(sum(map(len, blocks)), float(weights)), None, None
 
-    watcher = Foreshock(weights=1.0, weights_by_family={"F1": 2.0}, forecast=forecast)
+    class Deaf:
+        def note_schedule(self, step: int, what: str) -> None:
+            pass
+
+        def judge(self, block: Block) -> list[Any]:
+            return []
+
+    watcher = Foreshock(
+        weights=1.0,
+        weights_by_family={"F1": 2.0},
+        forecast=forecast,
+        make_judge=lambda context, weights: Deaf(),
+    )
     block = block_of({"loss": [1.0] * 3})
     for family, expected in (("F1", 2.0), ("F2", 1.0)):
         assert watcher.watch(Attempt("r", family, CONTEXT), (block,)).score_S.tolist() == [expected] * 3

@@ -34,12 +34,15 @@ def window_steps(context: RunContext) -> int:
 
 
 class TracksState(msgspec.Struct, frozen=True):
-    """Everything that tracks remember: arrays as bytes of float64."""
+    """Everything that tracks remember of the channels that have had a value; arrays as bytes.
 
+    seen: bool [channels]. filters: float64 [spans, 2, seen]. edges: float64 [3, seen]: the middle mean
+    of the last step, floor, ceiling.
+    """
+
+    seen: bytes
     filters: bytes
-    previous: bytes
-    floor: bytes
-    ceiling: bytes
+    edges: bytes
     num_steps: int
 
 
@@ -120,20 +123,19 @@ class Tracks:
 
     def state(self) -> TracksState:
         """What `restore` goes on from, as if nothing had happened."""
+        seen = np.isfinite(self._ceiling)
+        edges = np.stack((self._previous, self._floor, self._ceiling))
         return TracksState(
-            self._filters.tobytes(),
-            self._previous.tobytes(),
-            self._floor.tobytes(),
-            self._ceiling.tobytes(),
-            self.num_steps,
+            seen.tobytes(), self._filters[..., seen].tobytes(), edges[:, seen].tobytes(), self.num_steps
         )
 
     def restore(self, state: TracksState) -> None:
         """Takes over a stored state."""
-        self._filters = np.frombuffer(state.filters).reshape(self._filters.shape).copy()
-        self._previous = np.frombuffer(state.previous).copy()
-        self._floor = np.frombuffer(state.floor).copy()
-        self._ceiling = np.frombuffer(state.ceiling).copy()
+        seen = np.frombuffer(state.seen, np.bool_)
+        count = int(seen.sum())
+        self._filters[..., seen] = np.frombuffer(state.filters).reshape(len(self._gains), 2, count)
+        edges = np.frombuffer(state.edges).reshape(3, count)
+        self._previous[seen], self._floor[seen], self._ceiling[seen] = edges
         self.num_steps = state.num_steps
 
 
