@@ -19,7 +19,7 @@ _THRESHOLDS: Final = {
     "composite_smallest_sum": "vanishing: under 0.1",
     "stream_rms": "vanishing: last layer's over the first's under 0.1",
     "stream_max": "headroom_running_out: its trend reaches the end of the dtype",
-    "headroom_bits": "headroom_running_out: overflow within 300 steps; critical within 100",
+    "headroom_bits": "headroom_running_out: overflow within 300 steps; critical within 20",
     "canary_gain": "canary_spread: over 1.1, and a quarter of the layers follow",
 }
 _CONSTRAINED: Final = {

@@ -51,7 +51,7 @@ class HeadroomRunningOut:
     keep_bits: float = 4.0
     clear_steps: int = 20
     horizon_steps: int = 300
-    critical_steps: int = 100
+    critical_steps: int = 20
     hold_steps: int = 3
     shortest_steps: int = 12
     test: TrendTest = field(default_factory=lambda: TrendTest(window_steps=50, min_change=0.5))
