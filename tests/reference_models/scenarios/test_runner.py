@@ -241,7 +241,7 @@ def test_labels_are_written_beside_each_record_and_damage_is_told(
 
 def test_the_help_of_every_option_says_all_it_has_to_say() -> None:
     group = typer.main.get_command(build_app()).commands["scenarios"]  # type: ignore[attr-defined]
-    assert group.commands.keys() == {"run", "label", "fork", "study", "score", "list"}
+    assert group.commands.keys() == {"run", "label", "fork", "study", "score", "fit", "list"}
     for name, command in group.commands.items():
         for option in command.params:
             assert option.help, f"{name} {option.name} says nothing"

@@ -107,6 +107,21 @@ def score(
     raise typer.Exit(status)
 
 
+@scenarios.command()
+def fit(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
+    out: Annotated[Path, typer.Option(help="Where the model is written, as JSON.")],
+    budget: Annotated[
+        float, typer.Option(help="False alarms per 1,000 healthy steps that are put up with.")
+    ] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the forecaster's model to recorded runs; thresholds come from runs that each fold has not seen."""
+    from foreshock.reference_models.scenarios.fitting.fit_command import fit_command
+
+    raise typer.Exit(fit_command(directory, out, budget=budget, as_json=as_json))
+
+
 @scenarios.command(name="list")
 def list_shipped(as_json: AsJson = False) -> None:
     """List the scenario files that ship, split by split."""

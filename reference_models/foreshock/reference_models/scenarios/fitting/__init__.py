@@ -1,0 +1,1 @@
+"""Fits the forecaster's model to recorded runs: `foreshock scenarios fit`."""
