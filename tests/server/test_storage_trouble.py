@@ -48,7 +48,9 @@ def test_a_full_disk_is_507_and_heals(
     assert "free some space" in told["detail"]
     assert losses(http) == before
     pragma("max_page_count = 1000000")
-    assert writer.post(body).json() == {"next_sequence": 3, "num_duplicates": 0, "alerts": []}
+    answer = writer.post(body).json()
+    # Whatever the judge has found of the noise meanwhile comes along
+    assert (answer["next_sequence"], answer["num_duplicates"]) == (3, 0)
     assert losses(http) == before * 2
 
 
