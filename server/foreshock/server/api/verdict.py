@@ -17,7 +17,7 @@ _PEAK = (
     "one-sided F test on logarithms, p = 0.0025, 3 against 3 runs, weak evidence from so few runs)."
 )
 _LOSS = "Variance of final loss: 3 constrained and 2 baseline runs have one, at least 3 of each are needed."
-_TODO = (
+_WHAT_TO_DO = (
     "Run 1 more seed of hc: the command of hc, seed 0 with another seed (foreshock train ... --seed 3 "
     "--project demo)."
 )
@@ -60,12 +60,12 @@ _EXAMPLE: dict[str, Any] = {
             "title": "Seeds agree on the final loss",
             "state": "missing",
             "words": _LOSS,
-            "todo": _TODO,
+            "todo": _WHAT_TO_DO,
             "is_marginal": False,
         },
     ],
     "reasons": [_AMAX, _PEAK],
-    "missing": [f"{_LOSS} {_TODO}"],
+    "missing": [f"{_LOSS} {_WHAT_TO_DO}"],
     "notes": [],
     "tests": {
         "log_peak_gain": {

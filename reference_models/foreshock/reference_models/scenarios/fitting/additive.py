@@ -34,6 +34,7 @@ _GIVEN_KNOTS: Final = {"rate.surge": (0.1, 0.2, 0.3, 0.6)}
 # Rows of that rare state, beyond the warm-up, count for more
 _RARE_WEIGHT: Final = 8.0
 _WARM_UP_ROWS: Final = 100
+_PLACE: Final = {feature.name: place for place, feature in enumerate(FEATURES)}
 # Shrinks many small parts (squares) and drops idle ones (sums)
 _SQUARES: Final = 1e-3
 _SUMS: Final = 1e-4
@@ -51,7 +52,7 @@ class Samples:
 
 def gather(sheets: Sequence[Sheet]) -> Samples:
     """All rows that count near an event, and a part of the others."""
-    surge = [feature.name for feature in FEATURES].index("rate.surge")
+    surge = _PLACE["rate.surge"]
     parts = []
     for sheet in sheets:
         rows = np.arange(len(sheet.counts_R))
@@ -82,7 +83,7 @@ def fit(sheets: Sequence[Sheet], alarm: float = 0.0, structural: float = 0.0) ->
     ]
     features = {}
     for name, ramps in empty.items():
-        mine = frame.owner == [feature.name for feature in FEATURES].index(name)
+        mine = frame.owner == _PLACE[name]
         heights = [[round(float(one), 4) for one in parts[1:][mine]] for parts in fitted]
         if max(map(max, heights)) >= _IDLE:
             features[name] = Ramps(ramps.knots, heights)

@@ -57,7 +57,7 @@ def _level(view: View, place: int) -> FloatArray:
     return view.fast[:, place]
 
 
-def _loss_of(view: View, place: int) -> FloatArray:
+def _lack(view: View, place: int) -> FloatArray:
     """The fast mean, where less is worse."""
     return -view.fast[:, place]
 
@@ -98,7 +98,7 @@ _KINDS: Final[dict[str, tuple[str, Compute]]] = {
     "pace": ("change at the newest pace, over a window", _pace),
     "trend": ("change over a window", _trend),
     "level": ("level", _level),
-    "lack": ("level", _loss_of),
+    "lack": ("level", _lack),
     "noise": ("noise", _noise),
     "noise_rise": ("noise now beside the window's", _noise_rise),
     "left": ("steps left at the newest pace", _steps_left_fast),

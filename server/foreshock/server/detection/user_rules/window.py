@@ -45,6 +45,14 @@ class Memory(msgspec.Struct):
         if gone:
             del self.steps[:gone], self.values[:gone]
 
+    def is_due(self, step: int, value: float, window_steps: int) -> bool:
+        """Remembers a value; whether its trend is to be tested: some twenty times a window."""
+        self.take(step, value, window_steps)
+        if step < self.next_step:
+            return False
+        self.next_step = step + max(1, window_steps // 20)
+        return True
+
     def since(self, first_step: int) -> tuple[StepArray, FloatArray]:
         """Steps and values [k] from a step on."""
         steps = np.array(self.steps, np.int64)

@@ -49,10 +49,8 @@ class Forecast:
         window = self.window_steps(sight.moment.context)
         if sight.value is None or not math.isfinite(sight.value):
             return None
-        memory.take(sight.step, sight.value, window)
-        if sight.step < memory.next_step:
+        if not memory.is_due(sight.step, sight.value, window):
             return None
-        memory.next_step = sight.step + max(1, window // 20)
         return self._extrapolate(sight, sight.value, memory, window)
 
     def _extrapolate(self, sight: Sight, value: float, memory: Memory, window: int) -> Finding | None:

@@ -46,10 +46,8 @@ class Movement:
         window = self.window_steps(sight.moment.context)
         if sight.value is None or not math.isfinite(sight.value):
             return None
-        memory.take(sight.step, sight.value, window)
-        if sight.step < memory.next_step:
+        if not memory.is_due(sight.step, sight.value, window):
             return None
-        memory.next_step = sight.step + max(1, window // 20)
         steps, values = memory.since(sight.moment.since_schedule(window))
         found = trend_of(steps, values, window // 2, in_logs=self.by.is_share)
         if found is None:
