@@ -97,7 +97,8 @@ def risks(logits: FloatArray, horizons: FloatArray) -> FloatArray:
     hazards = np.concatenate((np.zeros((len(hazards), 1)), hazards), axis=1)
     at = np.concatenate(((0.0,), HORIZONS))
     place = np.clip(np.searchsorted(at, horizons) - 1, 0, len(HORIZONS) - 1)
-    share = (horizons - at[place]) / (at[place + 1] - at[place])
+    # Beyond two windows nothing was fitted: what is ahead there is at least what is ahead until then
+    share = np.minimum((horizons - at[place]) / (at[place + 1] - at[place]), 1.0)
     drawn = hazards[:, place] + share * (hazards[:, place + 1] - hazards[:, place])
     risk: FloatArray = -np.expm1(-drawn)
     return risk
