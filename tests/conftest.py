@@ -1,6 +1,7 @@
 """What all rooms' tests share."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -18,3 +19,9 @@ def require(available: bool, what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def pytest_configure() -> None:
+    """A shell ignores SIGINT for what it starts in the background, children too: none would hear a Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

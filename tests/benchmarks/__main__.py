@@ -14,10 +14,10 @@ RESULTS = Path(__file__).parent / "results"
 # Modules of this folder, each with a function `measure`. Imported when run: each has rivals of its own.
 BENCHMARKS = (
     "thread_cost", "probe_overhead", "sender", "store", "hyper_connection", "kernels",
-    "anticipatory_overhead", "judging",
+    "anticipatory_overhead", "judging", "user_rules", "figures",
 )  # fmt: skip
-# Those that read what others have trained for hours, and those that need a GPU
-ON_REQUEST = ("development_split", "on_gpu")
+# Those that read what others have trained for hours, and those that need a GPU or a machine to themselves
+ON_REQUEST = ("development_split", "on_gpu", "public_traces", "pages")
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -57,6 +57,8 @@ class Served:
         self._stop.set()
         self.process.terminate()
         self.process.wait(60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @contextmanager
@@ -93,6 +95,12 @@ class Connection:
 
     def __init__(self, host: str) -> None:
         self._http = http.client.HTTPConnection(host, timeout=120)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def get(self, path: str, **headers: str) -> bytes:
         """The body of an answer, as it came over the wire; anything but 200 is an error."""

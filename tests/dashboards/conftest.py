@@ -75,6 +75,7 @@ def visit(chromium: Any, observatory: Any, request: pytest.FixtureRequest) -> It
     """A fresh visitor; `@pytest.mark.parametrize("visit", [{...}], indirect=True)` sets screen and theme."""
     options = {"viewport": {"width": 1440, "height": 900}, **getattr(request, "param", {})}
     context = chromium.new_context(**options)
-    context.set_default_timeout(15000)
+    # A busy machine is slow, not wrong
+    context.set_default_timeout(60_000)
     yield Visit(context.new_page(), observatory.url)
     context.close()

@@ -34,8 +34,9 @@ HOSTILE = (
 class Observatory:
     """`foreshock serve` on a free loopback port; it can be killed and started again on the same one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **environment: str) -> None:
         self._database = directory / "foreshock.db"
+        self._environment = environment
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -52,7 +53,7 @@ class Observatory:
             [sys.executable, "-c", command, str(self._port), str(self._database)],
             stdout=subprocess.PIPE,
             text=True,
-            env=inherited,
+            env={**inherited, **self._environment},
         )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline())["url"] == self.url
@@ -69,7 +70,7 @@ class Observatory:
         self._process.communicate(timeout=30)
 
     def trainer(self, run_id: str, connection: str, seed: int, **said: Any) -> "Trainer":
-        """A new run of the project "depth"."""
+        """A new run, of the project "depth" unless it is said otherwise."""
         return Trainer(self, run_id, connection, seed, **said)
 
     def alerts(self, run_id: str, rule: str) -> list[dict[str, Any]]:
@@ -88,6 +89,23 @@ class Observatory:
         raise AssertionError(f"the judge never fired {rule} for {run_id}")
 
 
+def append(http: httpx.Client, run_id: str, *records: Record, attempt: int = 0) -> None:
+    """Sends records as the one probe of a run's attempt does."""
+    body = Body(
+        version=WIRE_VERSION,
+        run_id=run_id,
+        rank=0,
+        attempt=attempt,
+        session=f"{run_id}-{attempt}" if attempt else run_id,
+        last_alert=0,
+        records=[encode_record(record) for record in records],
+    )
+    answer = http.post(
+        f"/api/v1/runs/{run_id}/append", content=encode_body(body), headers={"Content-Type": CONTENT_TYPE}
+    )
+    answer.raise_for_status()
+
+
 class Trainer:
     """One run, written step by step."""
 
@@ -103,6 +121,7 @@ class Trainer:
         name: str | None = None,
         tags: tuple[str, ...] = (),
         layers: bool = True,
+        project: str = "depth",
     ) -> None:
         self._http = observatory.http
         self.run_id = run_id
@@ -114,7 +133,7 @@ class Trainer:
         config = {"connection": connection, "num_streams": 4, "precision": "fp16", "note": HOSTILE}
         declaration = {
             "run_id": run_id,
-            "project": "depth",
+            "project": project,
             "name": name or f"{connection}, 6 blocks, seed {seed}",
             "group": connection,
             "seed": seed,
@@ -162,21 +181,7 @@ class Trainer:
         return self._sequence - 1
 
     def _send(self, *records: Record) -> None:
-        body = Body(
-            version=WIRE_VERSION,
-            run_id=self.run_id,
-            rank=0,
-            attempt=0,
-            session=self.run_id,
-            last_alert=0,
-            records=[encode_record(record) for record in records],
-        )
-        answer = self._http.post(
-            f"/api/v1/runs/{self.run_id}/append",
-            content=encode_body(body),
-            headers={"Content-Type": CONTENT_TYPE},
-        )
-        answer.raise_for_status()
+        append(self._http, self.run_id, *records)
 
 
 def populate(observatory: Observatory) -> dict[str, Trainer]:

@@ -51,3 +51,16 @@ def test_a_window_without_steps_is_empty_and_not_an_error() -> None:
     recording = Recording({"loss": ([5, 6], [1.0, 2.0])})
     (found,) = recording.series(("loss",), Window(start=50, stop=60))
     assert len(found.count) == 0
+
+
+def test_a_bucket_of_the_risk_keeps_its_largest() -> None:
+    steps = np.array([0, 1, 2, 3, 16, 32])
+    risk = {"20": [0.1, 0.4, 0.2, 0.1, 0.0, 0.9], "10%": [0.5] * 6}
+    recording = Recording({}, risk=(steps, risk))
+    whole = recording.risk(Window(buckets=10))
+    assert whole.bucket_width == 4 and whole.first_step.tolist() == [0, 16, 32]
+    assert whole.last_step.tolist() == [3, 16, 32]
+    assert whole.risk["20"].tolist() == [0.4, 0.0, 0.9] and whole.risk["10%"].tolist() == [0.5] * 3
+    part = recording.risk(Window(1, 16))
+    assert part.bucket_width == 1 and part.risk["20"].tolist() == [0.4, 0.2, 0.1, 0.0]
+    assert not len(Recording({}).risk(Window()).first_step)

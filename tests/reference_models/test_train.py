@@ -92,13 +92,14 @@ def test_mhc_with_one_stream_and_frozen_gates_trains_as_the_residual_bit_for_bit
     assert as_mhc.losses == as_residual.losses
 
 
+@pytest.mark.parametrize("num_steps", [40, pytest.param(200, marks=pytest.mark.grid)])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 2e-2)])
 @pytest.mark.parametrize("connection", ["hc", "mhc"])
 def test_the_reference_kernels_give_the_same_curve(
-    connection: str, precision: str, tolerance: float, domains: tuple[Domain, ...]
+    connection: str, precision: str, tolerance: float, num_steps: int, domains: tuple[Domain, ...]
 ) -> None:
     model = dataclasses.replace(config(connection).model, precision=precision)
-    long = config(connection, model=model, num_steps=200, learning_rate=3e-3)
+    long = config(connection, model=model, num_steps=num_steps, learning_rate=3e-3)
     fused = train(long, domains=domains)
     with use_backend("reference"):
         readable = train(long, domains=domains)

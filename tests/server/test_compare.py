@@ -98,3 +98,12 @@ def test_a_band_on_a_log_scale_is_geometric() -> None:
 @pytest.mark.parametrize("query", ["reduce=sum", "buckets=0", "column=a%20b", "group_by=", "extra=1"])
 def test_comparisons_are_bounded(http: TestClient, problem: Problem, query: str) -> None:
     problem(http.get(f"/api/v1/compare?{query}"), 422, "invalid")
+
+
+def test_some_runs_are_compared_one_by_one(seeds: TestClient) -> None:
+    found = compare(seeds, column="loss", group_by="run", run=["hc-1", "mhc-0", "nobody"])
+    assert [group["key"] for group in found["groups"]] == ["hc-1", "mhc-0"]
+    assert found["groups"][0]["mean"][0] == 1 and found["num_left_out"] == 0
+    assert {"seeds", "timelines"} <= set(found["figures"])
+    both = compare(seeds, column="loss", group_by="connection", run=["hc-1", "hc-2"])
+    assert [run["run_id"] for run in both["groups"][0]["runs"]] == ["hc-1", "hc-2"]

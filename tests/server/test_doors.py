@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tests.server.conftest import Problem, Writer
 
 from foreshock.server.alerts.life import Transition
-from foreshock.server.api import needs, pages
+from foreshock.server.api import needs, pages, reports
 from foreshock.server.app import create_app
 from foreshock.server.settings import Settings
 from foreshock.server.store.alerts import write_transitions
@@ -49,10 +49,22 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("GET", "/api/v1/series"): (READ, "/api/v1/series?run={run}&column=loss"),
     ("GET", "/api/v1/runs/{run_id}/quantiles"): (READ, "/api/v1/runs/{run}/quantiles?series=layer_map"),
     ("GET", "/api/v1/runs/{run_id}/frames"): (READ, "/api/v1/runs/{run}/frames"),
+    ("GET", "/api/v1/runs/{run_id}/health"): (READ, "/api/v1/runs/{run}/health"),
     ("GET", "/api/v1/runs/{run_id}/latest"): (READ, "/api/v1/runs/{run}/latest"),
     ("GET", "/api/v1/runs/{run_id}/events"): (READ, "/api/v1/runs/{run}/events"),
+    ("GET", "/api/v1/runs/{run_id}/risk"): (READ, "/api/v1/runs/{run}/risk"),
+    ("GET", "/api/v1/runs/{run_id}/departures"): (READ, "/api/v1/runs/{run}/departures"),
     ("GET", "/api/v1/runs/{run_id}/alerts"): (READ, "/api/v1/runs/{run}/alerts"),
+    ("GET", "/api/v1/runs/{run_id}/figures"): (READ, "/api/v1/runs/{run}/figures"),
     ("GET", "/api/v1/runs/{run_id}/figures/{figure}"): (READ, "/api/v1/runs/{run}/figures/loss"),
+    ("GET", "/api/v1/sparks"): (READ, "/api/v1/sparks?run={run}"),
+    ("GET", "/api/v1/runs/{run_id}/layers/{layer}/figures"): (READ, "/api/v1/runs/{run}/layers/0/figures"),
+    ("GET", "/api/v1/runs/{run_id}/layers/{layer}/figures/{figure}"): (
+        READ,
+        "/api/v1/runs/{run}/layers/0/figures/gains",
+    ),
+    ("GET", "/api/v1/runs/{run_id}/notes"): (READ, "/api/v1/runs/{run}/notes"),
+    ("POST", "/api/v1/runs/{run_id}/notes"): (READ, "/api/v1/runs/{run}/notes"),
     ("GET", "/api/v1/alerts"): (READ, "/api/v1/alerts?project={project}"),
     ("GET", "/api/v1/alerts/{run_id}/{alert_id}"): (READ, "/api/v1/alerts/{run}/1"),
     ("POST", "/api/v1/alerts/{run_id}/{alert_id}/acknowledge"): (
@@ -74,7 +86,10 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
         "/api/v1/compare/figures/timelines?project={project}",
     ),
     ("GET", "/api/v1/verdict"): (READ, "/api/v1/verdict?project={project}"),
+    ("GET", "/api/v1/benchmark"): (READ, "/api/v1/benchmark"),
+    ("GET", "/api/v1/benchmark/figures/{figure}"): (READ, "/api/v1/benchmark/figures/lead"),
     ("GET", "/api/v1/events"): (READ, "/api/v1/events"),
+    ("GET", "/api/v1/about"): (READ, "/api/v1/about"),
     ("GET", "/api/v1/openapi.json"): (READ, "/api/v1/openapi.json"),
     ("GET", "/api/v1/tokens"): (ADMIN, "/api/v1/tokens"),
     ("POST", "/api/v1/tokens"): (ADMIN, "/api/v1/tokens"),
@@ -83,9 +98,14 @@ ASKED: Final[dict[tuple[str, str], tuple[str | None, str]]] = {
     ("GET", "/api/v1/rules"): (READ_ALL, "/api/v1/rules"),
     ("GET", "/"): (READ, "/"),
     ("GET", "/runs/{run_id}"): (READ, "/runs/{run}"),
+    ("GET", "/runs/{run_id}/layers/{layer}"): (READ, "/runs/{run}/layers/0"),
+    ("GET", "/runs/{run_id}/report"): (READ, "/runs/{run}/report"),
+    ("GET", "/compare/report"): (READ, "/compare/report?run={run}"),
     ("GET", "/compare"): (READ, "/compare"),
     ("GET", "/verdict"): (READ, "/verdict"),
     ("GET", "/alerts"): (READ, "/alerts"),
+    ("GET", "/settings"): (READ, "/settings"),
+    ("GET", "/benchmark"): (READ, "/benchmark"),
 }
 GUARDED: Final = [route for route, (need, _) in ASKED.items() if need is not None]
 # Routes whose answer does not depend on a project: pages fetch what they show, these tell nothing of runs.
@@ -94,9 +114,17 @@ OF_NO_PROJECT: Final = {
     "/api/v1/openapi.json",
     "/",
     "/runs/{run_id}",
+    "/runs/{run_id}/layers/{layer}",
     "/compare",
     "/verdict",
     "/alerts",
+    "/settings",
+    "/benchmark",
+    # Ships with the package
+    "/api/v1/benchmark",
+    "/api/v1/benchmark/figures/{figure}",
+    # Is told of the caller's own project alone, whichever is asked for
+    "/api/v1/about",
 }
 
 
@@ -186,6 +214,7 @@ class Doors:
             "/api/v1/runs": {"run_id": f"new-of-{project}", "project": project, "name": "n"},
             "/api/v1/tokens": {"name": "made", "scopes": ["read"], "project": project},
             "/api/v1/alerts/{run_id}/{alert_id}/acknowledge": {"author": "mira"},
+            "/api/v1/runs/{run_id}/notes": {"step": 0, "author": "mira", "text": "seen"},
             "/api/v1/silences": silence(project),
             "/api/v1/projects/{project}": {"keep_days": None},
         }.get(template)
@@ -220,7 +249,7 @@ def test_every_route_has_a_decision(doors: Doors) -> None:
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     hidden = {
         (method, route.path)
-        for route in pages.router.routes
+        for route in (*pages.router.routes, *reports.router.routes)
         if isinstance(route, Route)
         for method in route.methods or ()
     }

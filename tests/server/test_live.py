@@ -56,6 +56,22 @@ def test_a_live_run_shows_its_newest_values(live: TestClient) -> None:
     assert math.isnan(value(live, "foreshock_composite_gain_worst", direction="backward", **of_run))
 
 
+def test_layers_are_told_by_their_worst(http: TestClient, writer: Writer) -> None:
+    routers = {"router_entropy": (0.9, 0.2), "router_dead_experts": (0.1, 0.4), "stream_max": (5.0, 7.0)}
+    columns = {
+        f"{name}[{layer}]": value for name, both in routers.items() for layer, value in enumerate(both)
+    }
+    plain = {"learning_rate": 0.5, "clip_coefficient": 0.25, "adam_rms": 3.0, "update_ratio": 0.125}
+    writer.start(*columns, *plain)
+    writer.send(writer.batch([7], [[*columns.values(), *plain.values()]]))
+    assert value(http, "foreshock_router_entropy_worst") == pytest.approx(0.2)
+    assert value(http, "foreshock_router_dead_experts_worst") == pytest.approx(0.4)
+    assert value(http, "foreshock_stream_worst") == 7
+    for name, expected in plain.items():
+        assert value(http, f"foreshock_{name}") == expected
+    assert not [sample for sample in samples(http) if sample.name == "foreshock_router_staleness_worst"]
+
+
 def test_a_finished_run_leaves_the_page(live: TestClient, writer: Writer) -> None:
     writer.send(writer.event("finished", 8))
     assert not [sample for sample in samples(live) if sample.labels.get("run_id")]

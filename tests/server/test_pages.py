@@ -6,6 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 from tests.server.conftest import Writer
 
+from foreshock.dashboards.pages.files import version
+
 
 @pytest.mark.parametrize("path", ["/", "/runs/any", "/compare", "/verdict", "/alerts", "/login"])
 def test_pages_come_with_a_policy_that_allows_no_outside_host(http: TestClient, path: str) -> None:
@@ -40,6 +42,16 @@ def test_plotly_is_compressed_once_and_cached(http: TestClient) -> None:
     assert "immutable" in http.get("/static/plotly.min.js?v=4").headers["cache-control"]
     known = {"If-None-Match": packed.headers["etag"], "Accept-Encoding": "gzip"}
     assert http.get("/static/plotly.min.js", headers=known).status_code == 304
+
+
+def test_files_are_kept_for_good_under_their_own_version_only(http: TestClient) -> None:
+    own = http.get(f"/static/{version()}/run.js")
+    assert own.status_code == 200 and "immutable" in own.headers["cache-control"]
+    for address in ("/static/run.js", "/static/v-000000000000/run.js"):
+        other = http.get(address)
+        assert other.content == own.content and other.headers["cache-control"] == "no-cache"
+    assert http.get(f"/static/{version()}/nope.js").status_code == 404
+    assert http.get(f"/static/{version()}/%2e%2e/%2e%2e/__init__.py").status_code == 404
 
 
 def test_static_files_stay_inside_their_folder(http: TestClient) -> None:

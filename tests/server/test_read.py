@@ -219,6 +219,9 @@ def test_the_newest_value_of_a_layer_that_newer_batches_leave_out_is_found(
         writer.send(writer.batch([step], np.array(rows, np.float32)))
     latest = http.get("/api/v1/runs/run-1/latest").json()
     assert (latest["step"], latest["values"]) == (12, {"stream_rms[0]": 12.0, "stream_rms[1]": 14.0})
+    for asked, told in (("stream_rms", latest["values"]), ("stream", {}), ("stream_rms[0]", {})):
+        some = http.get("/api/v1/runs/run-1/latest", params={"series": asked}).json()
+        assert (some["step"], some["values"]) == (12, told)
 
 
 def test_a_window_around_a_step(http: TestClient, writer: Writer) -> None:

@@ -11,3 +11,11 @@ class UnknownPageError(DashboardError):
 
 class MissingPlotlyError(DashboardError):
     """Raised when the installed plotly package, or the bundle in it, is missing."""
+
+
+class UnknownFigureError(DashboardError):
+    """Raised when a report is asked for a figure that it does not hold."""
+
+
+class TooManyRunsError(DashboardError):
+    """Raised when a report is asked for of no run, or of more than it may hold."""

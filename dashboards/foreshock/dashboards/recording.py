@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreshock.wire import parse_column
-from foreshock.wire.readings import AlertMark, FloatArray, IntArray, LayerMap, SeriesBuckets, Window
+from foreshock.wire.readings import (
+    AlertMark,
+    Clock,
+    FloatArray,
+    IntArray,
+    LayerMap,
+    RiskBuckets,
+    SeriesBuckets,
+    Window,
+)
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -17,16 +26,26 @@ class Recording:
 
     `columns` maps a column's name, `loss` or `layer_amax_forward_mean[3]`, to its steps [k] (rising)
     and values [k]. A step that is absent has no value; a NaN in the values is a value that is NaN.
+    `clock` and `risk` are told as they are, whatever the window.
     """
 
     def __init__(
-        self, columns: Mapping[str, tuple[ArrayLike, ArrayLike]], alerts: Sequence[AlertMark] = ()
+        self,
+        columns: Mapping[str, tuple[ArrayLike, ArrayLike]],
+        alerts: Sequence[AlertMark] = (),
+        *,
+        clock: Clock | None = None,
+        risk: tuple[ArrayLike, Mapping[str, ArrayLike]] = ((), {}),
     ) -> None:
+        """`risk`: the steps [n] of the forecast's ticks, and by horizon, `20` or `5%`, its values [n]."""
         self._columns: dict[str, tuple[IntArray, FloatArray]] = {
             name: (np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64))
             for name, (steps, values) in columns.items()
         }
         self._alerts = list(alerts)
+        self._risk_steps = np.asarray(risk[0], dtype=np.int64)
+        self._risk = {name: np.asarray(values, dtype=np.float64) for name, values in risk[1].items()}
+        self._clock = clock
 
     def columns(self) -> tuple[str, ...]:
         """Every column that the recording has."""
@@ -36,10 +55,21 @@ class Recording:
         """The alerts, as they were given."""
         return list(self._alerts)
 
+    def clock(self, window: Window) -> Clock | None:
+        """The clock, as it was given."""
+        return self._clock
+
+    def risk(self, window: Window) -> RiskBuckets:
+        """The forecast's risk, the largest of each bucket."""
+        rows = _cut(self._risk_steps, np.arange(len(self._risk_steps)), window)[1]
+        steps = self._risk_steps[rows]
+        width = bucket_width(steps, window.buckets)
+        return RiskBuckets.of(width, steps, {name: values[rows] for name, values in self._risk.items()})
+
     def series(self, columns: tuple[str, ...], window: Window) -> list[SeriesBuckets]:
         """The columns that exist, in the order asked for."""
         return [
-            bucketed(name, *self._cut(name, window), window.buckets)
+            bucketed(name, *_cut(*self._columns[name], window), window.buckets)
             for name in columns
             if name in self._columns
         ]
@@ -53,7 +83,7 @@ class Recording:
         }
         if not layers:
             return None
-        cuts = {layer: self._cut(name, window) for layer, name in layers.items()}
+        cuts = {layer: _cut(*self._columns[name], window) for layer, name in layers.items()}
         width = bucket_width(np.concatenate([steps for steps, _ in cuts.values()]), window.buckets)
         rows = {layer: _buckets(layers[layer], *cut, width) for layer, cut in cuts.items()}
         grid = np.unique(np.concatenate([row.first_step // width * width for row in rows.values()]))
@@ -68,11 +98,11 @@ class Recording:
             is_told[layer, at] = True
         return LayerMap.of(series, width, grid, is_told, **arrays)
 
-    def _cut(self, name: str, window: Window) -> tuple[IntArray, FloatArray]:
-        steps, values = self._columns[name]
-        low = 0 if window.start is None else int(np.searchsorted(steps, window.start))
-        high = len(steps) if window.stop is None else int(np.searchsorted(steps, window.stop, side="right"))
-        return steps[low:high], values[low:high]
+
+def _cut(steps: IntArray, values: NDArray[_T], window: Window) -> tuple[IntArray, NDArray[_T]]:
+    low = 0 if window.start is None else int(np.searchsorted(steps, window.start))
+    high = len(steps) if window.stop is None else int(np.searchsorted(steps, window.stop, side="right"))
+    return steps[low:high], values[low:high]
 
 
 def bucket_width(steps: IntArray, num_buckets: int) -> int:

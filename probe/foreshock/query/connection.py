@@ -1,6 +1,7 @@
 """One connection to a collector: a request, and an understood answer or an error that says why not."""
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -60,6 +61,22 @@ class Connection:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.DecodeError as error:
             raise self._no_collector(answer) from error
+
+    def listen(self, path: str, **query: Any) -> Iterator[str]:
+        """Server-sent events at `/api/v1` + path: the name of each, "" for a sign of life, until they end."""
+        try:
+            with self._client.stream("GET", f"/api/v1{path}", params=_told(query)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._problem(answer)
+                for line in answer.iter_lines():
+                    name, _, value = line.partition(":")
+                    if name == "event":
+                        yield value.strip()
+                    elif line and name in ("", "retry"):
+                        yield ""
+        except (httpx.HTTPError, OSError) as error:
+            raise UnreachableError(f"the events of {self.url} have ended ({error})") from error
 
     def close(self) -> None:
         """Closes the connection."""

@@ -4,8 +4,9 @@ The store fills these, the API writes them as JSON, the figures draw them. A buc
 extremes of what fell into it, so that a spike of one step is seen at every resolution.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,31 @@ class LayerMap:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskBuckets:
+    """The forecast's risk over steps, in buckets [k] of `bucket_width` steps; width 1 is every tick of it.
+
+    risk: by horizon ("20" and "100" steps, "5%" and "10%" of the run) the largest of each bucket [k], 0 to
+    1: of a spike or divergence within that of the step at which it was forecast.
+    """
+
+    bucket_width: int
+    first_step: IntArray
+    last_step: IntArray
+    risk: dict[str, FloatArray]
+
+    @classmethod
+    def of(cls, bucket_width: int, steps: IntArray, risk: Mapping[str, FloatArray]) -> Self:
+        """Buckets of ticks at steps [n], in rising order, and by horizon the risk [n] there."""
+        starts = np.flatnonzero(np.diff(steps // bucket_width, prepend=-1))
+        ends = np.append(starts[1:], len(steps))[: len(starts)] - 1
+        largest = {
+            horizon: np.maximum.reduceat(values, starts) if len(starts) else values
+            for horizon, values in risk.items()
+        }
+        return cls(bucket_width, steps[starts], steps[ends], largest)
+
+
+@dataclass(frozen=True, slots=True)
 class AlertMark:
     """An alert as a figure marks it."""
 
@@ -108,8 +134,31 @@ class RunReader(Protocol):
     def layer_map(self, series: str, window: Window) -> LayerMap | None:
         """The map of one per-layer series, or None where the run has none."""
 
+    def risk(self, window: Window) -> RiskBuckets:
+        """The forecast's risk; no bucket where nothing was forecast."""
+
     def alerts(self) -> list[AlertMark]:
         """The run's alerts, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When steps were made: some steps [k], rising, and their seconds since the epoch [k], never falling.
+
+    `began` is the attempt's first moment; between two steps time may be taken to pass evenly.
+    """
+
+    began: float
+    steps: IntArray
+    seconds: FloatArray
+
+
+@runtime_checkable
+class ClockReader(Protocol):
+    """A reader that also knows when steps were made."""
+
+    def clock(self, window: Window) -> Clock | None:
+        """The clock over the window's steps; None where no step has a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +181,22 @@ class GroupSeries:
     low: FloatArray
     high: FloatArray
     seeds: tuple[SeedSeries, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDifference:
+    """One column of a group of runs against another's, arrays [k], with Welch's 95 % interval.
+
+    Of a signal read by logarithm it is the ratio of geometric means, "ratio" in `scale`, else the
+    difference of means. `low` and `high` are NaN where a group has fewer than two seeds.
+    """
+
+    of: str
+    against: str
+    scale: Literal["difference", "ratio"]
+    first_step: IntArray
+    middle: FloatArray
+    low: FloatArray
+    high: FloatArray
+    num_of: IntArray
+    num_against: IntArray

@@ -68,6 +68,8 @@ def _line(one: Mapping[str, Any]) -> str:
 
 def _history(one: Mapping[str, Any]) -> list[str]:
     lines = [_line(one)]
+    if one["labels"]:
+        lines.append("  " + ", ".join(f"{name}={value}" for name, value in sorted(one["labels"].items())))
     if one["advice"]:
         lines.append(f"  what to do: {one['advice']}")
     lines += [

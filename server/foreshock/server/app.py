@@ -8,21 +8,30 @@ from typing import Any
 from fastapi import FastAPI
 
 from foreshock.server.api import (
+    about,
     alerts,
     append,
+    benchmark,
     compare,
+    departures,
     events,
     figures,
     frames,
     health,
     keeping,
+    layer_figures,
+    notes,
     notifiers,
     pages,
     problems,
+    reports,
+    risk,
     rules,
+    run_health,
     runs,
     series,
     silences,
+    sparks,
     tokens,
     verdict,
 )
@@ -36,20 +45,28 @@ from foreshock.server.store.engine import Database
 
 _ROUTERS = (
     runs.router,
+    run_health.router,
     append.router,
     series.router,
     frames.router,
+    notes.router,
     # Before the alerts', whose run ids may hold slashes
     notifiers.router,
     alerts.router,
     silences.router,
+    departures.router,
     compare.router,
     verdict.router,
     figures.router,
+    layer_figures.router,
     events.router,
     tokens.router,
     keeping.router,
     rules.router,
+    risk.router,
+    sparks.router,
+    about.router,
+    benchmark.router,
 )
 _DESCRIPTION = """Stores and judges training-stability signals.
 
@@ -72,6 +89,7 @@ def create_app(settings: Settings | None = None, database: Database | None = Non
         collector = Collector.open(settings, database)
         app.state.collector = collector
         collector.start()
+        pages.pack_bundle()
         try:
             yield
         finally:
@@ -91,6 +109,7 @@ def create_app(settings: Settings | None = None, database: Database | None = Non
     for router in _ROUTERS:
         app.include_router(router, prefix="/api/v1")
     app.include_router(health.router)
+    app.include_router(reports.router)
     pages.install(app)
     # The one added last is asked first.
     app.add_middleware(BodyLimit)

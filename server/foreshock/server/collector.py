@@ -2,10 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final, Self
 
 import sqlalchemy as sa
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Info
 
 from foreshock.server.alerts.channel import Counters
 from foreshock.server.alerts.outbox import Outbox
@@ -15,6 +16,7 @@ from foreshock.server.alerts.waiting import WaitingNotifications
 from foreshock.server.bell import Bell
 from foreshock.server.callers import Callers
 from foreshock.server.detection.user_rules.watched import WatchedRules
+from foreshock.server.disk import FreeDisk
 from foreshock.server.errors import StartError
 from foreshock.server.figure_cache import FigureCache
 from foreshock.server.judge import Judge, JudgeSettings
@@ -77,6 +79,10 @@ class Collector:
         )
         windows = Windows(settings.cache_bytes)
         LiveRuns(database.engine, windows, settings.max_live_runs, registry)
+        FreeDisk(database.engine, registry)
+        Info("foreshock_collector", "Where people reach it.", registry=registry).info(
+            {"address": settings.address, "version": version("foreshock")}
+        )
         rules = WatchedRules(settings.rules_file)
         instruments.refused_rules.set_function(lambda: len(rules.problems))
         figures = FigureCache()
@@ -88,6 +94,7 @@ class Collector:
         outbox = Outbox(database.engine, channels, public_url=settings.address)
         WaitingNotifications(database.engine, outbox.names, registry)
         judge = Judge(database.engine, _judge_settings(settings, outbox), ring, rules=rules)
+        instruments.judged_at.set_function(lambda: judge.turned_at)
         compactor = Compactor(database.engine, pause_seconds=settings.compact_interval_seconds)
         return cls(
             settings,

@@ -64,6 +64,12 @@ class UnknownSilenceError(ServerError):
     code, status, title = "unknown-silence", 404, "No such silence"
 
 
+class UnknownEvaluationError(ServerError):
+    """Raised when the package ships no evaluation of that name."""
+
+    code, status, title = "unknown-evaluation", 404, "No such evaluation"
+
+
 class UnknownSnapshotError(ServerError):
     """Raised when there can be no picture of an alert."""
 
@@ -170,6 +176,12 @@ class TooManySilencesError(ServerError):
     """Raised when as many silences are live as there may be."""
 
     code, status, title = "too-many-silences", 409, "Too many silences are live"
+
+
+class TooManyNotesError(ServerError):
+    """Raised when a run has as many notes as are kept of one."""
+
+    code, status, title = "too-many-notes", 409, "The run has too many notes"
 
 
 class TooManySeriesError(ServerError):

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from foreshock.server.alerts.heartbeat import find_returned_runs, lose_silent_ru
 from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.case import Case
 from foreshock.server.detection.joining import merge
+from foreshock.server.detection.risk import Risk
 from foreshock.server.detection.user_rules.book import RuleBook
 from foreshock.server.detection.user_rules.watched import WatchedRules
 from foreshock.server.detection.watermark import decide, watermark
@@ -30,6 +31,7 @@ from foreshock.server.store.alerts import write_transitions
 from foreshock.server.store.engine import reading, writing
 from foreshock.server.store.frames import Span, bound_batches, read_frames
 from foreshock.server.store.judgement import LeaseLostError, RunPlace
+from foreshock.server.store.risks import write_risk
 from foreshock.server.store.runs import hold
 from foreshock.wire import Alert
 
@@ -67,11 +69,15 @@ class JudgeSettings:
 
 @dataclass(slots=True)
 class Held:
-    """A run that this judge owns: its epoch, its case, and the rules that the case is judged by."""
+    """A run that this judge owns: its epoch, its case, and the rules that the case is judged by.
+
+    risks: what was forecast and is not stored yet, with the attempt.
+    """
 
     epoch: int
     case: Case
     book: RuleBook
+    risks: list[tuple[int, Risk]] = field(default_factory=list)
 
 
 class Judge:
@@ -98,6 +104,8 @@ class Judge:
         self._rules = WatchedRules() if rules is None else rules
         self._owner = uuid.uuid4().hex
         self._started_at = ticks()
+        # Seconds since the epoch, for whoever watches the judge
+        self.turned_at = 0.0
         self._held: dict[str, Held] = {}
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
@@ -138,6 +146,7 @@ class Judge:
             self._guard(place.run_id, self._judge_run, place)
         self._guard("heartbeats", self._watch_heartbeats)
         self._guard("groups", self._judge_groups)
+        self.turned_at = self._clock()
 
     def _guard(self, name: str, act: Callable[..., None], *arguments: Any) -> None:
         """One run that cannot be judged must not keep the others waiting: it is tried ever more rarely."""
@@ -230,6 +239,7 @@ class Judge:
             # A new attempt may have declared other things, which a judge that is replaced would read too
             context = judgement.read_context(connection, place.run_id)
         found = [(case.attempt, one) for one in case.advance(merge(frames), upto, is_over)]
+        held.risks.append((case.attempt, case.risk))
         if case.position < end:
             if case.position > span.after:
                 self._due[place.run_id], self._has_backlog = now, True
@@ -257,10 +267,13 @@ class Judge:
             judgement.write_state(
                 connection, place.run_id, case.attempt, case.position, case.pack(), case.detector.summary
             )
+            for attempt, risk in held.risks:
+                write_risk(connection, place.run_id, attempt, risk)
             for attempt, one in transitions:
                 told += write_transitions(
                     connection, place.run_id, place.project, attempt, [one], settings.notifiers
                 )
+        held.risks.clear()
         self._tell(told)
 
     def _watch_heartbeats(self) -> None:

@@ -22,6 +22,7 @@ class Instruments:
     commit_seconds: Histogram
     queue_depth: Gauge
     refused_rules: Gauge
+    judged_at: Gauge
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> Self:
@@ -59,6 +60,11 @@ class Instruments:
             refused_rules=Gauge(
                 "foreshock_rules_problems",
                 "Problems of the rules file as it is now; while there are any, older rules judge.",
+                registry=registry,
+            ),
+            judged_at=Gauge(
+                "foreshock_judge_turn_timestamp_seconds",
+                "When the judge last came to the end of all runs; 0 before the first time.",
                 registry=registry,
             ),
         )

@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import time
@@ -226,16 +227,40 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """A server's certificate for 127.0.0.1, and the authority of its own that signed it."""
+
+    authority: Path
+    web_config: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Certificate":
+        program = shutil.which("openssl")
+        require(program is not None, "openssl")
+        new = [str(program), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        signed = ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "subjectAltName=IP:127.0.0.1"]
+        for name, more in (("authority", []), ("server", signed)):
+            files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}"]
+            subprocess.run([*new, *files, *more], cwd=folder, check=True, capture_output=True)
+        web_config = folder / "web.yml"
+        web_config.write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+        return cls(folder / "authority.pem", web_config)
+
+
 class Alertmanager:
     """The real one, with its state in memory only: a restart forgets everything."""
 
-    def __init__(self, folder: Path, hook: str | None) -> None:
+    def __init__(self, folder: Path, hook: str | None, certificate: Certificate | None) -> None:
         program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
         require(program is not None, "prometheus-alertmanager")
         self.program = str(program)
         self.folder = folder
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.options = [] if certificate is None else [f"--web.config.file={certificate.web_config}"]
+        trusted = True if certificate is None else ssl.create_default_context(cafile=certificate.authority)
+        self.http = httpx.Client(base_url=self.url, verify=trusted)
         hooks = f"    webhook_configs: [{{url: '{hook}', max_alerts: 2}}]\n" if hook else ""
         (folder / "alertmanager.yml").write_text(
             "route: {receiver: hook, group_by: [alertname, run], group_wait: 0s, group_interval: 1s}\n"
@@ -253,6 +278,7 @@ class Alertmanager:
                 f"--storage.path={self.folder / f'state-{self.times}'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
                 "--cluster.listen-address=",
+                *self.options,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -261,12 +287,12 @@ class Alertmanager:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready").is_success
+            return self.http.get("/-/ready").is_success
         except httpx.HTTPError:
             return False
 
     def alerts(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/alerts").json()
+        found: list[dict[str, Any]] = self.http.get("/api/v2/alerts").json()
         return found
 
     def stop(self) -> None:
@@ -293,12 +319,13 @@ def until() -> Callable[..., Any]:
 def start_alertmanager(tmp_path: Path) -> Iterator[Callable[..., Alertmanager]]:
     started: list[Alertmanager] = []
 
-    def start(hook: str | None = None) -> Alertmanager:
+    def start(hook: str | None = None, certificate: Certificate | None = None) -> Alertmanager:
         folder = tmp_path / f"alertmanager-{len(started)}"
         folder.mkdir()
-        started.append(Alertmanager(folder, hook))
+        started.append(Alertmanager(folder, hook, certificate))
         return started[-1]
 
     yield start
     for one in started:
         one.stop()
+        one.http.close()

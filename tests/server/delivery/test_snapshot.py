@@ -9,8 +9,10 @@ from PIL import Image
 from tests.server.conftest import Writer
 
 from foreshock.dashboards.figures import colours
+from foreshock.server.alerts import picture, snapshot
 from foreshock.server.alerts.panel import MAX_PANELS, choose, read_panels
-from foreshock.wire.readings import Window
+from foreshock.server.alerts.risk_panel import TITLE, risk_at, risk_panel
+from foreshock.wire.readings import RiskBuckets, Window
 
 
 def image_of(http, run, number):
@@ -110,8 +112,6 @@ def test_a_run_without_a_step_and_an_alert_far_from_any_have_a_picture(http, run
 
 
 def test_it_is_drawn_once_while_nothing_changes(http, run, store, change, monkeypatch):
-    from foreshock.server.alerts import snapshot
-
     drawn = []
     draw = snapshot.draw_picture
     monkeypatch.setattr(snapshot, "draw_picture", lambda *said: drawn.append(1) or draw(*said))
@@ -127,3 +127,47 @@ def test_there_is_no_picture_of_a_group_nor_of_an_alert_that_is_not_there(http, 
     store("group:demo/mhc", change("firing", 3))
     problem(http.get("/api/v1/alerts/group:demo/mhc/1/snapshot.png"), 404, "unknown-snapshot")
     problem(http.get("/api/v1/alerts/run-1/7/snapshot.png"), 404, "unknown-alert")
+
+
+def judged(http):
+    collector = http.app.state.collector
+    collector.judge.stop()
+    collector.judge._stop.clear()
+    for _ in range(3):
+        collector.judge._due.clear()
+        collector.judge.turn()
+
+
+def test_what_was_forecast_has_a_panel_beside_the_loss(http, run, store, change, monkeypatch):
+    drawn = []
+    draw = snapshot.draw_picture
+    monkeypatch.setattr(snapshot, "draw_picture", lambda *said: drawn.append(said) or draw(*said))
+    store("run-1", change("firing", 40), change("firing", 41, subject="loss"))
+    before, _ = image_of(http, "run-1", 1)
+    judged(http)
+    # Of the same alert another picture: the judge has come further than the picture knew
+    after, _ = image_of(http, "run-1", 1)
+    (_, without), (caption, panels) = drawn
+    assert [one.series for one in panels[:2]] == ["loss", TITLE]
+    assert len(panels) == len(without) + 1
+    assert "risk " in caption.note and "within 10%" in caption.note
+    # Of so short a run several horizons are as long, and one line hides another; each has its name
+    for role in ("series-2", "series-3", "series-4"):
+        assert count(after, role) > count(before, role)
+    assert sum(count(after, f"series-{number}") - count(before, f"series-{number}") for number in (1, 4)) > 50
+    told = http.get("/api/v1/runs/run-1/risk", params={"start": 0, "stop": 59}).json()
+    steps, lines = panels[1].steps.tolist(), dict(panels[1].lines)
+    assert steps == told["first_step"] == list(range(60))
+    assert lines["10%"].tolist() == told["risk"]["10%"]
+
+
+def test_a_risk_that_is_next_to_nothing_looks_so():
+    steps = np.arange(5)
+    risk = {name: np.full(5, 1e-5) for name in ("20", "100", "5%", "10%")}
+    small = risk_panel(RiskBuckets.of(1, steps, risk))
+    assert small is not None and small.shown == (0.0, 0.1)
+    axis = picture._Axis.of(small, (0, 0, 100, 100), picture.Caption("", "", "", "info", 0, 4, 2))
+    assert axis.y(1e-5) > 90 and axis.y(0.1) < 10
+    assert risk_at(RiskBuckets.of(1, steps + 3, risk), 2) == {}
+    assert risk_at(RiskBuckets.of(1, steps + 3, risk), 9)["20"] == 1e-5
+    assert risk_panel(RiskBuckets.of(1, steps[:0], {"20": np.zeros(0)})) is None

@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import sqlalchemy as sa
 
 from foreshock.server.judge import Judge, JudgeSettings
@@ -102,3 +103,15 @@ def judge_all(bench, writer, rows, cuts=(), restart=False, **said):
         if restart:
             bench.replace()
         bench.turns(2)
+
+
+def cut_by_cut(case, block, edges):
+    """Transitions and detector state of a case that is shown a block in pieces, as bytes."""
+    found = []
+    for start, stop in itertools.pairwise(edges):
+        part = block.part(start, stop)
+        found += case.advance(part, int(part.steps[-1]))
+    state = msgspec.msgpack.decode(case.detector.state())
+    # Which definition of each rule judges: of those that are asked always it is another
+    del state["marks"]
+    return msgspec.msgpack.encode(found), msgspec.msgpack.encode(state)

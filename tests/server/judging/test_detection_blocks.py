@@ -1,13 +1,12 @@
 """Rules that are asked where they are loud say what they would say if they were asked at every step."""
 
-import itertools
 import math
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.server.judging.bench import cut_by_cut
 
 from foreshock.server.detection.baseline import baseline, levels, noises
 from foreshock.server.detection.block import block_of
@@ -81,17 +80,6 @@ def context_of(rng, block):
     return RunContext(total, rng.choice([None, "doubly_stochastic"]), {"connection": "hc"})
 
 
-def judged(case, block, edges):
-    found = []
-    for start, stop in itertools.pairwise(edges):
-        part = block.part(start, stop)
-        found += case.advance(part, int(part.steps[-1]))
-    state = msgspec.msgpack.decode(case.detector.state())
-    # Which definition of each rule judges: of those that are asked always it is another
-    del state["marks"]
-    return msgspec.msgpack.encode(found), msgspec.msgpack.encode(state)
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_asking_at_loud_steps_alone_changes_nothing_however_the_steps_are_cut(seed):
@@ -104,12 +92,12 @@ def test_asking_at_loud_steps_alone_changes_nothing_however_the_steps_are_cut(se
     ]
     plain = Case(0, context, [AskedAlways(rule) for rule in default_rules()])
     plain.note_changes(changes, {})
-    expected = judged(plain, block, range(len(block) + 1))
+    expected = cut_by_cut(plain, block, range(len(block) + 1))
     for num_cuts in (0, 3):
         case = Case(0, context)
         case.note_changes(changes, {})
         cuts = sorted(set(rng.integers(1, len(block), num_cuts).tolist()))
-        assert judged(case, block, [0, *cuts, len(block)]) == expected
+        assert cut_by_cut(case, block, [0, *cuts, len(block)]) == expected
 
 
 def test_the_runs_of_the_test_above_do_open_alerts():

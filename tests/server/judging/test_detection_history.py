@@ -43,6 +43,10 @@ def test_the_latest_value_is_known_until_it_is_too_old():
     assert math.isnan(history.latest(Measure.GRAD_NORM, 0))
 
 
+def test_one_that_holds_nothing_yet_is_stored_too():
+    assert len(History.unpack(History().pack())) == 0
+
+
 def filled(values):
     history = History()
     history.extend(np.arange(values.shape[1]), values)
@@ -52,10 +56,17 @@ def filled(values):
 def test_a_history_that_an_older_collector_stored_is_read():
     values = np.random.default_rng(0).standard_normal((NUM_MEASURES, 40))
     packed = filled(values).pack()
-    # All in float64, and nothing said of it
-    old = PackedHistory(packed.steps, values.tobytes(), packed.latest_steps, packed.latest_values)
-    history = History.unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=PackedHistory))
-    assert history.pack() == packed
+    latest = packed.latest_steps, packed.latest_values
+    steps = np.arange(40, dtype=np.int64).tobytes()
+    # All in float64, and nothing said of it; then in float32, without those of the last measure
+    narrow = values[:-1].astype(np.float32)
+    widths = bytes([4] * (NUM_MEASURES - 1) + [0])
+    for old, expected in (
+        (PackedHistory(steps, values.tobytes(), *latest), values),
+        (PackedHistory(steps, narrow.tobytes(), *latest, widths), np.vstack((narrow, np.full(40, np.nan)))),
+    ):
+        history = History.unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=PackedHistory))
+        assert history.pack().planes == filled(expected).pack().planes
 
 
 def test_what_probes_send_takes_half_the_room_and_loses_nothing():
@@ -64,6 +75,7 @@ def test_what_probes_send_takes_half_the_room_and_loses_nothing():
     values[4, 7], values[5, 8] = np.inf, 0.1
     packed = filled(values).pack()
     assert list(packed.widths) == [0 if row == 3 else 8 if row == 5 else 4 for row in range(NUM_MEASURES)]
+    assert len(packed.planes) < 0.95 * (8 * 100 + sum(packed.widths) * 100)
     for measure in Measure:
         steps, kept = History.unpack(packed).since(measure, 0)
         expected = np.flatnonzero(np.isfinite(values[measure]))

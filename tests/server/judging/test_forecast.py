@@ -18,6 +18,7 @@ from foreshock.server.detection.forecast.forecaster import HORIZON_NAMES, Foreca
 from foreshock.server.detection.forecast.fusion import (
     ALARM,
     HORIZONS,
+    MODEL_VERSION,
     NUM_HEADS,
     ModelFile,
     Ramps,
@@ -166,9 +167,10 @@ def test_a_window_is_a_tenth_of_the_run():
 
 def test_a_model_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="fit it again"):
-        build(ModelFile(2, [0.0] * NUM_HEADS, {}, 0.0, 0.0))
+        build(ModelFile(MODEL_VERSION - 1, [0.0] * NUM_HEADS, {}, 0.0, 0.0))
+    unknown = {"no.such": Ramps([0, 1], [[1.0]] * NUM_HEADS)}
     with pytest.raises(ValueError, match=r"no\.such"):
-        build(ModelFile(1, [0.0] * NUM_HEADS, {"no.such": Ramps([0, 1], [[1.0]] * NUM_HEADS)}, 0.0, 0.0))
+        build(ModelFile(MODEL_VERSION, [0.0] * NUM_HEADS, unknown, 0.0, 0.0))
 
 
 def test_what_the_features_read_is_a_channel_and_every_channel_is_read():
@@ -188,3 +190,10 @@ def test_a_stream_that_outgrows_fp16_is_forecast_with_its_reasons_and_a_calm_run
     assert first.grounds.signal in {"headroom_bits", "stream_rms", "stream_max", "grad_norm"}
     assert "adds" in first.reason and "within 100 steps" in first.reason
     assert [one for one in Detector(CONTEXT).judge(run(dies=False)) if one.severity == "critical"] == []
+
+
+def test_no_reason_is_a_channel_without_a_number(traces):
+    """In a window of 20 steps a channel that comes every twelfth has no newest mean most of the time."""
+    found = traces.judge(traces.hc_dying(composite_every=12), total_steps=140)
+    reasons = [one.reason for one in found if one.rule in ("spike_ahead", "structural_risk")]
+    assert reasons and not [reason for reason in reasons if " is nan" in reason]

@@ -9,7 +9,7 @@ from tests.server.judging.bench import HC, SETTINGS, judge_all, write
 
 from foreshock.server import judge as judge_module
 from foreshock.server.judge import Judge
-from foreshock.server.store.schema import alert_transitions, alerts, outbox
+from foreshock.server.store.schema import alert_transitions, alerts, outbox, risks
 
 
 def flapping_rows(num_steps=420):
@@ -22,9 +22,9 @@ def flapping_rows(num_steps=420):
 
 
 def stored(bench, run_id="run-1"):
-    """Alerts, transitions and notifications of a run, without the run's own name."""
+    """Alerts, transitions, notifications and risks of a run, without the run's own name."""
     found = []
-    for table in (alerts, alert_transitions, outbox):
+    for table in (alerts, alert_transitions, outbox, risks):
         rows = bench.rows(table, table.c.run_id == run_id)
         left_out = {"run_id", "alert_key", "tries", "next_try_at"}
         found.append([{name: row[name] for name in row.keys() - left_out} for row in rows])

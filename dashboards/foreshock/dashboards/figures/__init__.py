@@ -7,35 +7,35 @@ A figure reads from a RunReader (or from groups of runs) and names its colours b
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from foreshock.dashboards.figures.canary import canary
-from foreshock.dashboards.figures.clip import clip
-from foreshock.dashboards.figures.composite import composite
-from foreshock.dashboards.figures.composite_depth import composite_depth
+from foreshock.dashboards.figures.difference import difference
+from foreshock.dashboards.figures.families import RUN_FIGURES, figures_of
 from foreshock.dashboards.figures.frame import Figure
-from foreshock.dashboards.figures.gain_map import gain_map
-from foreshock.dashboards.figures.headroom import headroom
-from foreshock.dashboards.figures.loss import loss
+from foreshock.dashboards.figures.knots import Axis, axes_of
+from foreshock.dashboards.figures.layer import LAYER_FIGURES, layer_figures_of
 from foreshock.dashboards.figures.palette import Theme, colours, resolve
-from foreshock.dashboards.figures.schedule import schedule
+from foreshock.dashboards.figures.run_figure import FAMILIES, Family, RunFigure
 from foreshock.dashboards.figures.seeds import seeds
-from foreshock.dashboards.figures.stream import stream
 from foreshock.dashboards.figures.timelines import timelines
-from foreshock.wire.readings import RunReader, Window
 
-RunFigure = Callable[[RunReader, Window], Figure]
-
-RUN_FIGURES: Final[Mapping[str, RunFigure]] = {
-    "loss": loss,
-    "gain_map": gain_map,
-    "composite_depth": composite_depth,
-    "composite": composite,
-    "canary": canary,
-    "clip": clip,
-    "headroom": headroom,
-    "stream": stream,
-    "schedule": schedule,
+COMPARE_FIGURES: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "seeds": seeds,
+    "difference": difference,
+    "timelines": timelines,
 }
 
-COMPARE_FIGURES: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"seeds": seeds, "timelines": timelines}
-
-__all__ = ["COMPARE_FIGURES", "RUN_FIGURES", "Figure", "RunFigure", "Theme", "colours", "resolve"]
+__all__ = [
+    "COMPARE_FIGURES",
+    "FAMILIES",
+    "LAYER_FIGURES",
+    "RUN_FIGURES",
+    "Axis",
+    "Family",
+    "Figure",
+    "RunFigure",
+    "Theme",
+    "axes_of",
+    "colours",
+    "figures_of",
+    "layer_figures_of",
+    "resolve",
+]

@@ -91,7 +91,8 @@ def _crosses(found: Sequence[tuple[int, int, str]], name: str) -> Trace:
         )
         places += [first] if first == last else [first, last]
         texts += [told] if first == last else [told, told]
-    return edge_crosses(places, texts)
+    told_of = [{"name": name, "first": first, "last": last, "kind": kind} for first, last, kind in found]
+    return edge_crosses(places, texts) | {"meta": {"stretches": told_of}}
 
 
 def _wash(first: int, last: int) -> dict[str, object]:

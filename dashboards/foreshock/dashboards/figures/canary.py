@@ -47,7 +47,7 @@ def canary(reader: RunReader, window: Window) -> Figure:
     )
     return drawing.figure(
         xaxis=step_axis(anchor="y2"),
-        yaxis=log_axis("gain", list(gains.values()), 0.75, 1.6, domain=[0.36, 1]),
+        yaxis=log_axis("gain", list(gains.values()), 0.75, 1.6, domain=[0.36, 1], most_ticks=5),
         yaxis2=value_axis("emb. RMS", domain=[0, 0.26], nticks=3, rangemode="tozero"),
         yaxis9=mark_axis() | {"domain": [0.36, 1]},
     )

@@ -37,7 +37,7 @@ def clip(reader: RunReader, window: Window) -> Figure:
     return drawing.figure(
         xaxis=step_axis(anchor="y2"),
         yaxis=log_axis("norm", _extremes(series), domain=[0.36, 1]),
-        yaxis2=value_axis("share left", domain=[0, 0.26], range=[0, 1.05], nticks=3),
+        yaxis2=value_axis("share left", domain=[0, 0.26], range=[0, 1.05], autorange=False, nticks=3),
         yaxis9=mark_axis() | {"domain": [0.36, 1]},
     )
 

@@ -1,6 +1,7 @@
 """The worst layer's composite gain over steps: the number the exit rule watches."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from foreshock.dashboards.figures.frame import (
     step_axis,
     thin,
 )
-from foreshock.dashboards.figures.line import Style, line, lone_points
+from foreshock.dashboards.figures.line import Style, line, lone_points, of_layers
 from foreshock.dashboards.figures.marks import (
     alert_lines,
     alert_markers,
@@ -26,7 +27,7 @@ from foreshock.dashboards.figures.marks import (
 )
 from foreshock.dashboards.figures.numbers import gain, steps, words
 from foreshock.dashboards.figures.scale import log_axis
-from foreshock.wire import CATALOGUE
+from foreshock.wire import CATALOGUE, Band
 from foreshock.wire.readings import FloatArray, LayerMap, RunReader, Window
 
 _LINES = (
@@ -35,6 +36,8 @@ _LINES = (
     ("composite_amax_backward_mean", "backward, mean over tokens", Style("series-2", width=2.25)),
     ("composite_amax_backward_max", "backward, worst token", Style("series-2", "dot", 1.25)),
 )
+
+_BAND: Final = CATALOGUE["composite_amax_forward"].healthy or Band(0.6, 1.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,20 @@ class Worst:
 
 
 def worst_of(found: LayerMap) -> Worst:
-    """Reduces a map to its worst layer, bucket by bucket, from the buckets' maxima."""
-    filled = np.where(np.isnan(found.maximum), -np.inf, found.maximum)
-    layers = filled.argmax(axis=0) if filled.size else np.asarray([], dtype=int)
-    values = filled.max(axis=0) if filled.size else np.asarray([])
+    """Reduces a map to its worst layer, bucket by bucket: the largest, unless the smallest has vanished.
+
+    A gain under the healthy band is worst where it is farther from 1 than the largest is; inside the band
+    the largest is told, or the line would change sides at every step.
+    """
+    if not found.maximum.size:
+        return Worst(found.series, steps(found.first_step), np.zeros(0), [])
+    largest = np.where(np.isnan(found.maximum), -np.inf, found.maximum)
+    smallest = np.where(np.isnan(found.minimum), np.inf, found.minimum)
+    high, low = largest.max(axis=0), smallest.min(axis=0)
+    with np.errstate(invalid="ignore"):
+        has_vanished = (low < _BAND.low) & (low * high < 1)
+    layers = np.where(has_vanished, smallest.argmin(axis=0), largest.argmax(axis=0))
+    values = np.where(has_vanished, low, high)
     return Worst(
         found.series, steps(found.first_step), np.where(np.isneginf(values), np.nan, values), layers.tolist()
     )
@@ -67,7 +80,8 @@ def composite(reader: RunReader, window: Window) -> Figure:
             continue
         one = worst_of(found)
         worst.append(one)
-        drawing.traces.append(lone_points(line(one.steps, one.values, name, style, log=True)))
+        trace = lone_points(line(one.steps, one.values, name, style, log=True))
+        drawing.traces.append(trace | of_layers(one.layers))
         mark_broken(drawing, one.steps, kinds_of_values(one.values), name, wash=len(worst) == 1)
     alerts = visible(reader.alerts(), window)
     drawing.shapes += [*healthy_band(CATALOGUE["composite_amax_forward"].healthy), threshold(EXIT_THRESHOLD)]
@@ -98,7 +112,7 @@ def _tell(drawing: Drawing, worst: list[Worst]) -> None:
 
 def _reading(means: list[Worst]) -> str:
     latest = {one.series: int(np.flatnonzero(np.isfinite(one.values))[-1]) for one in means}
-    top = max(means, key=lambda one: float(one.values[latest[one.series]]))
+    top = max(means, key=lambda one: _distance(float(one.values[latest[one.series]])))
     at = latest[top.series]
     way = "backward" if "backward" in top.series else "forward"
     value = gain(float(top.values[at]))
@@ -106,6 +120,11 @@ def _reading(means: list[Worst]) -> str:
     since = _above_since(top)
     text += told_since(top.steps, kinds_of_values(top.values))
     return f"{text}; over {EXIT_THRESHOLD:g} since step {since:,}." if since is not None else f"{text}."
+
+
+def _distance(value: float) -> float:
+    """How far a gain is from 1; what is 0 or less has vanished."""
+    return abs(float(np.log(value))) if value > 0 else np.inf
 
 
 def _above_since(one: Worst) -> int | None:

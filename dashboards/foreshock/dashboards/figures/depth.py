@@ -46,6 +46,7 @@ def _profile(values: FloatArray, name: str, step: int, colour: str, age: int) ->
         "marker": {"size": 5},
         "opacity": 1.0 if now else max(0.18, 0.6 - 0.13 * age),
         "showlegend": now,
+        "meta": {"layer": "x"},
         "hovertemplate": f"step {step:,}: %{{y:.4g}}<extra>{name}</extra>",
     }
 

@@ -41,7 +41,7 @@ def headroom(reader: RunReader, window: Window) -> Figure:
     bottom = -1.0
     return drawing.figure(
         xaxis=step_axis(),
-        yaxis=value_axis("bits", range=[bottom, round(top, 2)]),
+        yaxis=value_axis("bits", range=[bottom, round(top, 2)], autorange=False),
         yaxis9=mark_axis(),
         showlegend=False,
     )

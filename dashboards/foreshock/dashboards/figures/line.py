@@ -46,6 +46,15 @@ def line(
     }
 
 
+def of_layers(layers: list[int]) -> Trace:
+    """What a line of some layer's values has besides: which layer each point is of."""
+    return {
+        "customdata": layers,
+        "hovertemplate": "%{y:.4g}, layer %{customdata}",
+        "meta": {"layer": "customdata"},
+    }
+
+
 def lone_points(trace: Trace) -> Trace:
     """The same line with dots where it is so short, or so broken, that a line alone would not show."""
     shown = [value is not None for value in trace["y"]]
@@ -59,21 +68,25 @@ def envelope(buckets: SeriesBuckets, style: Style, *, log: bool = False, yaxis: 
     if buckets.bucket_width <= 1 or not np.isfinite(high).any():
         return []
     x, y = outline(buckets.first_step.astype(np.float64), low, high)
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "min to max",
-            "x": x,
-            "y": y,
-            "yaxis": yaxis,
-            "fill": "toself",
-            "fillcolor": role(f"{style.colour}-band"),
-            "line": {"color": role(f"{style.colour}-faint"), "width": 0.75},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    ]
+    edge = {"color": role(f"{style.colour}-faint"), "width": 0.75}
+    return [area(x, y, style.colour, yaxis) | {"line": edge}]
+
+
+def area(x: list[float | None], y: list[float | None], colour: str, yaxis: str) -> Trace:
+    """The wash within an outline, without an edge, a legend or a word on hover."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "min to max",
+        "x": x,
+        "y": y,
+        "yaxis": yaxis,
+        "fill": "toself",
+        "fillcolor": role(f"{colour}-band"),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def finite_extremes(buckets: SeriesBuckets, *, log: bool = False) -> tuple[FloatArray, FloatArray]:

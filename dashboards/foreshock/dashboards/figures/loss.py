@@ -1,7 +1,10 @@
-"""The loss over steps, with every spike, every non-finite value and every alert on it."""
+"""The loss over steps, with every spike, every non-finite value, every alert on it, and the risk beneath."""
+
+from typing import Final
 
 import numpy as np
 
+from foreshock.dashboards.figures.alert_bands import alert_bands
 from foreshock.dashboards.figures.broken import broken_since, kinds_of, mark_broken
 from foreshock.dashboards.figures.frame import Drawing, Figure, bounded, mark_axis, step_axis, value_axis
 from foreshock.dashboards.figures.line import (
@@ -20,31 +23,47 @@ from foreshock.dashboards.figures.marks import (
     visible,
 )
 from foreshock.dashboards.figures.numbers import words
-from foreshock.dashboards.figures.scale import log_axis
-from foreshock.wire.readings import FloatArray, RunReader, SeriesBuckets, Window
+from foreshock.dashboards.figures.risk import risk_lines, risk_of, risk_told
+from foreshock.wire.readings import RunReader, SeriesBuckets, Window
+
+# With the risk beneath
+_HEIGHT: Final = 340
 
 
-def loss(reader: RunReader, window: Window, *, log_y: bool = False) -> Figure:
-    """The loss, mean of each bucket with its extremes; alerts stand as vertical lines."""
+def loss(reader: RunReader, window: Window) -> Figure:
+    """The loss, mean of each bucket with its extremes; alerts are lines, and washes while they stood."""
     drawing = Drawing("Loss", "No loss has been logged yet.")
-    alerts = visible(reader.alerts(), window)
-    shown: list[FloatArray] = []
+    is_broken = False
+    alerts = reader.alerts()
+    shown = visible(alerts, window)
     for buckets in reader.series(("loss",), bounded(window)):
-        shown += [buckets.minimum, buckets.maximum]
-        drawing.traces += envelope(buckets, Style(), log=log_y)
-        drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "loss", log=log_y)))
+        span = _span(buckets, window)
+        drawing.traces += envelope(buckets, Style())
+        drawing.traces.append(lone_points(line(x_of(buckets), buckets.mean, "loss")))
         mark_broken(drawing, x_of(buckets), kinds_of(buckets), "loss")
+        is_broken = broken_since(x_of(buckets), kinds_of(buckets)) is not None
         drawing.table = series_table([buckets], ["loss"])
-        drawing.annotations += alert_labels(alerts, _span(buckets, window))
+        drawing.annotations += alert_labels(shown, span)
+        drawing.shapes += alert_bands(alerts, span)
         drawing.reading = _reading(buckets)
     if drawing.traces:
-        drawing.traces += alert_markers(alerts)
-    drawing.shapes += alert_lines(alerts)
+        drawing.traces += alert_markers(shown)
+    drawing.shapes += alert_lines(shown)
+    found = risk_of(reader, bounded(window))
+    if found is None:
+        return drawing.figure(
+            xaxis=step_axis(), yaxis=value_axis("nat"), yaxis9=mark_axis(), showlegend=False
+        )
+    drawing.traces += risk_lines(found, "y2")
+    # Of a loss that is NaN nothing more is foretold
+    if not is_broken:
+        drawing.reading += risk_told(found)
     return drawing.figure(
-        xaxis=step_axis(),
-        yaxis=log_axis("nat", shown) if log_y else value_axis("nat"),
-        yaxis9=mark_axis(),
-        showlegend=False,
+        height=_HEIGHT,
+        xaxis=step_axis(anchor="y2"),
+        yaxis=value_axis("nat", domain=[0.36, 1]),
+        yaxis2=value_axis("risk, %", domain=[0, 0.26], range=[0, 100], autorange=False, nticks=3),
+        yaxis9=mark_axis() | {"domain": [0.36, 1]},
     )
 
 

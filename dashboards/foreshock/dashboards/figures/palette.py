@@ -79,7 +79,7 @@ def resolve(figure: Any, theme: Theme = "light") -> Any:
             return named.get(node, node)
         if isinstance(node, dict):
             return {key: walk(value) for key, value in node.items()}
-        if isinstance(node, list):
+        if isinstance(node, list | tuple):
             return [walk(value) for value in node]
         return node
 

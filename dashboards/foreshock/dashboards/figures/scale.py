@@ -20,11 +20,17 @@ _MANTISSAS: Final = (
 
 
 def log_axis(
-    title: str, values: Sequence[FloatArray], low: float = math.inf, high: float = -math.inf, **more: Any
+    title: str,
+    values: Sequence[FloatArray],
+    low: float = math.inf,
+    high: float = -math.inf,
+    *,
+    most_ticks: int = MAX_TICKS,
+    **more: Any,
 ) -> dict[str, Any]:
     """A logarithmic axis that shows `low` to `high`, and every positive finite value besides."""
     bottom, top = log_range(values, low, high)
-    places = ticks(bottom, top)
+    places = ticks(bottom, top, most_ticks)
     labels = {"tickmode": "array", "tickvals": places, "ticktext": [label(place) for place in places]}
     return value_axis(title, log=True, range=[bottom, top], **(labels | more))
 
@@ -40,15 +46,15 @@ def log_range(values: Sequence[FloatArray], low: float, high: float) -> list[flo
     return [round(math.log10(bottom), 3), round(math.log10(top), 3)]
 
 
-def ticks(bottom: float, top: float) -> list[float]:
+def ticks(bottom: float, top: float, most: int = MAX_TICKS) -> list[float]:
     """Few round values between two logarithms."""
     decades = range(math.floor(bottom), math.ceil(top) + 1)
     for mantissas in _MANTISSAS:
         places = [_power(mantissa, decade) for decade in decades for mantissa in mantissas]
         inside = [place for place in places if 0 < place < math.inf and bottom <= math.log10(place) <= top]
-        if len(inside) <= MAX_TICKS:
+        if len(inside) <= most:
             return inside
-    stride = max(1, math.ceil(len(decades) / MAX_TICKS))
+    stride = max(1, math.ceil(len(decades) / most))
     return [_power(1.0, decade) for decade in decades if decade % stride == 0 and bottom <= decade <= top]
 
 

@@ -12,9 +12,21 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from foreshock.dashboards.errors import MissingPlotlyError, UnknownPageError
+from foreshock.dashboards.pages.files import STATIC_DIR as STATIC_DIR
+from foreshock.dashboards.pages.files import addressed
 
-STATIC_DIR: Final = Path(__file__).parent / "static"
-PAGES: Final = ("runs", "run", "compare", "verdict", "alerts", "login", "missing")
+PAGES: Final = (
+    "runs",
+    "run",
+    "layer",
+    "compare",
+    "verdict",
+    "alerts",
+    "benchmark",
+    "settings",
+    "login",
+    "missing",
+)
 
 _templates = Environment(
     loader=PackageLoader("foreshock.dashboards.pages", "templates"),
@@ -31,9 +43,8 @@ def render(page: str, **context: Any) -> str:
     """
     if page not in PAGES:
         raise UnknownPageError(f"no page is called {page!r}; pages are {', '.join(PAGES)}")
-    return _templates.get_template(f"{page}.html").render(
-        page=page, plotly_version=_plotly_version(), **context
-    )
+    template = _templates.get_template(f"{page}.html")
+    return addressed(template.render(page=page, plotly_version=_plotly_version(), **context))
 
 
 @cache

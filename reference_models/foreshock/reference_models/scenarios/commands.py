@@ -74,6 +74,13 @@ def study(
 @scenarios.command()
 def score(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Score this model, or those of `fit --apart`, each on the family it has not seen.",
+        ),
+    ] = None,
     thresholds_from: Annotated[
         Path | None,
         typer.Option(metavar="DIR2", help="Choose the budgets' thresholds on these runs, not on DIR's."),
@@ -99,6 +106,7 @@ def score(
         directory,
         given,
         varied=varied,
+        model=model,
         thresholds_from=thresholds_from,
         out=out,
         report=report,
@@ -111,6 +119,10 @@ def score(
 def fit(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `run` has filled.")],
     out: Annotated[Path, typer.Option(help="Where the model is written, as JSON.")],
+    apart: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR2", help="Write one model a family here, each fitted without it."),
+    ] = None,
     budget: Annotated[
         float, typer.Option(help="False alarms per 1,000 healthy steps that are put up with.")
     ] = 0.05,
@@ -119,7 +131,7 @@ def fit(
     """Fit the forecaster's model to recorded runs; thresholds come from runs that each fold has not seen."""
     from foreshock.reference_models.scenarios.fitting.fit_command import fit_command
 
-    raise typer.Exit(fit_command(directory, out, budget=budget, as_json=as_json))
+    raise typer.Exit(fit_command(directory, out, apart=apart, budget=budget, as_json=as_json))
 
 
 @scenarios.command(name="list")

@@ -4,6 +4,7 @@ import contextvars
 import logging
 import math
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -48,12 +49,14 @@ class HttpPost:
 
     url: http:// or https://; redirects are refused, for what it carries is meant for this address alone.
     auth: user and password, or none. bearer: a token, or none.
+    trusted: whose certificates an https:// address may show, the system's where none are given.
     """
 
     url: str = field(repr=False)
     timeout_seconds: float = 10.0
     auth: tuple[str, str] | None = field(default=None, repr=False)
     bearer: str | None = field(default=None, repr=False)
+    trusted: ssl.SSLContext | None = field(default=None, repr=False)
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ class HttpPost:
             follow_redirects=False,
             auth=self.auth,
             headers=headers,
+            verify=True if self.trusted is None else self.trusted,
             # Every exchange has a connection of its own, which its deadline may cut
             limits=httpx.Limits(max_keepalive_connections=0),
         )
@@ -82,6 +86,8 @@ class HttpPost:
             return
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
+            if "CERTIFICATE_VERIFY_FAILED" in failure:
+                failure += ": name the authority that signed its certificate in ca_file"
         finally:
             _is_posting.reset(is_posting)
         if deadline.is_over or failure.endswith("timed out"):

@@ -21,7 +21,7 @@ class NotificationReader:
         """One transition as a notification; None where it is gone with its run."""
         of_transition = (alert_transitions.c.run_id == run_id, alert_transitions.c.number == number)
         with reading(self._engine) as connection:
-            columns = (*ALERT_COLUMNS, alerts.c.project, alerts.c.alert_key)
+            columns = (*ALERT_COLUMNS, alerts.c.project, alerts.c.alert_key, alerts.c.labels)
             query = sa.select(*columns).join(alerts, OF_ALERT).where(*of_transition)
             row = connection.execute(query).one_or_none()
             if row is None:
@@ -40,7 +40,7 @@ class NotificationReader:
         self, row: sa.Row[tuple[object, ...]], fired_at: float, num_firings: int
     ) -> Notification:
         values = dict(row._mapping)
-        project, fingerprint = values.pop("project"), values.pop("alert_key")
+        project, fingerprint, labels = (values.pop(name) for name in ("project", "alert_key", "labels"))
         alert = Alert(**values)
         page, snapshot = page_around(self._public_url, alert, project)
         return Notification(
@@ -52,4 +52,5 @@ class NotificationReader:
             page,
             snapshot,
             was_firing=num_firings > 1,
+            labels=labels or {},
         )

@@ -1,6 +1,6 @@
 """The seam of notifications: a name, and one method that delivers a message or raises."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -29,7 +29,8 @@ class Notification:
     `fingerprint` is the alert's identity and stays the same over all its transitions; a receiver
     that gets one twice knows it by fingerprint, state and `alert.number`. `was_firing`: it was told as
     firing before, with a severity that may have been lower. `page` is the run's, `snapshot` the picture
-    around the step; the picture is for those who may read there.
+    around the step; the picture is for those who may read there. `labels` are those of the user's rule,
+    as they were when the alert opened.
     """
 
     alert: Alert
@@ -40,6 +41,7 @@ class Notification:
     page: str
     snapshot: str = ""
     was_firing: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Notifier(Protocol):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
 
@@ -112,7 +113,10 @@ class AppriseSpec(NotifierSpec):
 
 
 class HttpSpec(NotifierSpec):
-    """What is posted to: an address, and how to sign in there."""
+    """What is posted to: an address, and how to sign in there.
+
+    ca_file: certificates of the authorities, in PEM, that are trusted instead of the system's.
+    """
 
     secrets = ("url", "bearer", "password")
 
@@ -126,7 +130,26 @@ class HttpSpec(NotifierSpec):
     password: SecretStr | None = None
     password_env: str | None = None
     password_file: str | None = None
+    ca_file: str | None = None
     timeout_seconds: Timeout = 10.0
+
+    @property
+    def trusted(self) -> ssl.SSLContext | None:
+        """Whose certificates are taken; None for the system's."""
+        return None if self.ca_file is None else trust_of(self.ca_file)
+
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        try:
+            trust_of(path)
+        except ssl.SSLError:
+            raise ValueError("the file holds no certificates in PEM") from None
+        except OSError as error:
+            raise ValueError(f"the file cannot be read: {error.strerror}") from None
+        return path
 
     @model_validator(mode="after")
     def _can_be_posted_to(self) -> Self:
@@ -135,6 +158,10 @@ class HttpSpec(NotifierSpec):
         has_password, has_bearer = self.secret("password") is not None, self.secret("bearer") is not None
         if (self.username is not None) != has_password:
             raise ValueError("username and password go together: give both, or none")
+        if self.ca_file is not None and not (self.secret("url") or "").startswith("https://"):
+            raise ValueError(
+                "ca_file is for addresses that begin with https://: give such a one, or leave it out"
+            )
         if has_password and has_bearer:
             raise ValueError("both a bearer token and a password are given: give one of them")
         return self
@@ -162,6 +189,11 @@ KINDS: Final[dict[str, type[NotifierSpec]]] = {
     "alertmanager": AlertmanagerSpec,
     "log": LogSpec,
 }
+
+
+def trust_of(path: str) -> ssl.SSLContext:
+    """What takes the certificates of a file's authorities and no others; raises OSError and SSLError."""
+    return ssl.create_default_context(cafile=Path(path).expanduser())
 
 
 def _read(path: str) -> str:

@@ -18,7 +18,7 @@ MAX_TOLD: Final = 3
 # What was given is shown of these alone: of the others it may be a secret, or in the place of one
 _SHOWN: Final = frozenset(
     "name kind min_severity claims projects rules send_resolved max_per_minute timeout_seconds snapshot "
-    "max_alerts renew_seconds renew_acknowledged".split()
+    "ca_file max_alerts renew_seconds renew_acknowledged".split()
 )
 
 

@@ -21,7 +21,8 @@ class Panel:
     """One series over steps [k]: extremes, a middle, and where it was not finite.
 
     Of a per-layer series the extremes are over all layers, the middle is their median, and `own` the
-    alert's layer where there is one. NaN where nothing is known.
+    alert's layer where there is one. NaN where nothing is known. `lines` are named and drawn each in a colour
+    of its own, in the place of a value at the step; `shown` are values that the scale shows in any case.
     """
 
     series: str
@@ -35,6 +36,8 @@ class Panel:
     own: FloatArray | None = None
     healthy: tuple[float, float] | None = None
     log_scale: bool = False
+    lines: tuple[tuple[str, FloatArray], ...] = ()
+    shown: tuple[float, ...] = ()
 
 
 def choose(

@@ -125,11 +125,11 @@ def _draw_panel(sheet: _Sheet, panel: Panel, caption: Caption, box: Box) -> None
             low = [(axis.x(panel.steps[at]), axis.y(panel.low[at])) for at in one]
             high = [(axis.x(panel.steps[at]), axis.y(panel.high[at])) for at in one]
             sheet.area([*high, *reversed(low)], "series-1-band")
-    for values, role, width in ((panel.middle, "series-1", 1.6), (panel.own, "series-2", 1.6)):
-        if values is None:
-            continue
+    own = () if panel.own is None else (panel.own,)
+    for number, values in enumerate((panel.middle, *own) if not panel.lines else _values(panel), 1):
         for one in _runs_of(axis, values):
-            sheet.line([(axis.x(panel.steps[at]), axis.y(values[at])) for at in one], role, width)
+            points = [(axis.x(panel.steps[at]), axis.y(values[at])) for at in one]
+            sheet.line(points, f"series-{number}", 1.6)
     for step in panel.broken:
         x = axis.x(step)
         sheet.fill((x - 1, plot[1], x + 1, plot[1] + 7), "critical")
@@ -141,11 +141,18 @@ def _write_head(
     sheet: _Sheet, panel: Panel, axis: "_Axis", caption: Caption, at: tuple[float, float]
 ) -> None:
     told = ", ".join(filter(None, (panel.series, panel.unit, "log" if axis.is_log else "")))
-    value = _value_at(panel, caption.step)
+    value = "" if panel.lines else _value_at(panel, caption.step)
     right = axis.box[2]
+    for number, (name, _) in reversed(list(enumerate(panel.lines, 1))):
+        sheet.text((right, at[1] + 1), name, 12, f"series-{number}", "ra")
+        right -= sheet.width(name, 12) + 8
     room = right - at[0] - sheet.width(value, 12) - 8
     sheet.text(at, _cut(sheet, told, 13, room), 13, "ink")
     sheet.text((right, at[1] + 1), value, 12, "ink-2", "ra")
+
+
+def _values(panel: Panel) -> tuple[FloatArray, ...]:
+    return tuple(values for _, values in panel.lines)
 
 
 def _value_at(panel: Panel, step: int) -> str:
@@ -181,7 +188,7 @@ class _Axis:
     @classmethod
     def of(cls, panel: Panel, box: Box, caption: Caption) -> "_Axis":
         own = () if panel.own is None else (panel.own,)
-        values = np.concatenate([panel.low, panel.high, panel.middle, *own])
+        values = np.concatenate([panel.low, panel.high, panel.middle, panel.shown, *own, *_values(panel)])
         values = values[np.isfinite(values)]
         is_log = panel.log_scale and bool((values > 0).all()) and len(values) > 0
         if is_log and values.max() / values.min() < 4:
@@ -190,7 +197,9 @@ class _Axis:
         low, high = (0.0, 1.0) if not len(scaled) else (float(scaled.min()), float(scaled.max()))
         # A flat line lies in the middle, and rounding is not blown up into a storm
         room = max((high - low) * 0.08, abs(high) * 1e-3, 1e-12)
-        return cls(box, caption.start, max(caption.stop, caption.start + 1), low - room, high + room, is_log)
+        # A scale that begins at 0 has nothing below
+        low -= 0.0 if panel.shown and low == 0.0 else room
+        return cls(box, caption.start, max(caption.stop, caption.start + 1), low, high + room, is_log)
 
     def x(self, step: float) -> float:
         share = (step - self.start) / (self.stop - self.start)
@@ -219,9 +228,12 @@ def _draw_ground(sheet: _Sheet, panel: Panel, axis: _Axis, caption: Caption) -> 
         sheet.line([(left, y), (right, y)], "grid", 0.75)
         sheet.text((left - 6, y), _tick(axis.value(share), axis), 11, "ink-2", "rm")
     sheet.line([(left, lower), (right, lower)], "axis", 0.75)
-    sheet.text((left, lower + 3), f"{caption.start:,}", 11, "ink-2")
-    sheet.text((right, lower + 3), f"{caption.stop:,}", 11, "ink-2", "ra")
-    sheet.text((axis.x(caption.step), lower + 3), f"{caption.step:,}", 11, caption.severity, "ma")
+    middle, own = axis.x(caption.step), f"{caption.step:,}"
+    sheet.text((middle, lower + 3), own, 11, caption.severity, "ma")
+    for said, x, anchor in ((f"{caption.start:,}", left, "la"), (f"{caption.stop:,}", right, "ra")):
+        # An end that lies too near gives way to the step
+        if abs(x - middle) > sheet.width(said, 11) + sheet.width(own, 11) / 2 + 4:
+            sheet.text((x, lower + 3), said, 11, "ink-2", anchor)
 
 
 def _tick(value: float, axis: _Axis) -> str:

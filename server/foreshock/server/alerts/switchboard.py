@@ -80,5 +80,9 @@ def _post(spec: HttpSpec, path: str) -> HttpPost:
     password = spec.secret("password")
     auth = None if spec.username is None or password is None else (spec.username, password)
     return HttpPost(
-        url.rstrip("/") + path if path else url, spec.timeout_seconds, auth, spec.secret("bearer")
+        url.rstrip("/") + path if path else url,
+        spec.timeout_seconds,
+        auth,
+        spec.secret("bearer"),
+        spec.trusted,
     )

@@ -15,7 +15,8 @@ _LAYER: Final = re.compile(r"layer (\d+)|.*\[(\d+)\]")
 def labels(notification: Notification) -> dict[str, str]:
     """What stays the same over the alert's life, its severity excepted, which may rise.
 
-    The layer is a label only where it is the alert's subject: a label that changes makes a new alert.
+    The layer is a label only where it is the alert's subject: a label that changes makes a new alert. A
+    rule's own labels go with it; one that is empty is none, as Alertmanager has it.
     """
     alert = notification.alert
     found = {
@@ -30,7 +31,8 @@ def labels(notification: Notification) -> dict[str, str]:
     }
     if (layer := _LAYER.fullmatch(alert.subject)) is not None:
         found["layer"] = layer[1] or layer[2]
-    return dict(sorted(found.items()))
+    own = {name: value for name, value in notification.labels.items() if value}
+    return dict(sorted({**own, **found}.items()))
 
 
 def annotations(notification: Notification) -> dict[str, str]:
@@ -94,6 +96,8 @@ def _paragraph(one: Notification, *, with_headline: bool) -> str:
     if alert.advice and alert.state != "resolved":
         told.append(f"Advice: {shorten(alert.advice)}")
     told.append(f"Project {one.project}, run {alert.run_id}, {alert.severity}, {when}")
+    if one.labels:
+        told.append(", ".join(f"{name}={value}" for name, value in sorted(one.labels.items())))
     return "\n".join([*told, *filter(None, (one.page, one.snapshot))])
 
 

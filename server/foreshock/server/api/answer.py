@@ -27,11 +27,16 @@ class Answer(Response):
     media_type = "application/json"
 
     def __init__(
-        self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None
+        self,
+        content: Any,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        min_compressed_bytes: int = MIN_COMPRESSED_BYTES,
     ) -> None:
         body = content if isinstance(content, bytes) else encode_json(content)
         headers = {"Vary": "Accept-Encoding", **(headers or {})}
-        if (encoding := accepted_encoding.get()) and len(body) >= MIN_COMPRESSED_BYTES:
+        if (encoding := accepted_encoding.get()) and len(body) >= min_compressed_bytes:
             body = pack(body, encoding)
             headers["Content-Encoding"] = encoding
         super().__init__(body, status_code, headers)

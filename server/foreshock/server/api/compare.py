@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from foreshock.dashboards.figures import COMPARE_FIGURES
 from foreshock.server.api.answer import Answer, CallerDep, CollectorDep, of_caller
 from foreshock.server.store.compare import CompareQuery, compare, groups_as_json
 
@@ -18,6 +19,7 @@ _EXAMPLE: dict[str, Any] = {
     "bucket_width": 1,
     "num_ungrouped": 0,
     "num_left_out": 0,
+    "figures": ["seeds", "timelines"],
     "groups": [
         {
             "key": "hc",
@@ -60,6 +62,7 @@ def read_comparison(
     return Answer(
         {
             **query.model_dump(),
+            "figures": list(COMPARE_FIGURES),
             "scale": found.scale,
             "bucket_width": found.bucket_width,
             "num_ungrouped": found.num_ungrouped,

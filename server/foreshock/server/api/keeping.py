@@ -34,6 +34,7 @@ class Limits(BaseModel):
 def delete_run(run: StoredRunDep, collector: CollectorDep) -> Answer:
     """Deletes a run for good: nobody sees it from now on, its rows go soon, its id stays taken."""
     collector.keeper.delete(run.run_id)
+    collector.ring("run", {"run_id": run.run_id, "state": "deleted"})
     return Answer({"run_id": run.run_id, "deleted": True})
 
 

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import inspect
+import threading
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
@@ -12,8 +14,12 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
+from foreshock.dashboards.errors import MissingPlotlyError
 from foreshock.dashboards.pages import STATIC_DIR, plotly_bundle, render
+from foreshock.dashboards.pages.bundle import eager
+from foreshock.dashboards.pages.files import version
 from foreshock.server.callers import Callers
 from foreshock.server.sessions import COOKIE, LIFETIME_SECONDS
 
@@ -35,7 +41,17 @@ WRONG_TOKEN_SECONDS: Final = 0.5
 
 
 class _Files(StaticFiles):
-    """Static files that a browser asks for anew after an upgrade; their ETag keeps that cheap."""
+    """Static files: kept for good under their version, else asked for anew, which their ETag keeps cheap."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file; a version that is not this one's gets this one's file, and is told not to keep it."""
+        folder, _, file = path.partition("/")
+        if not (folder.startswith("v-") and file):
+            return await super().get_response(path, scope)
+        answer = await super().get_response(file, scope)
+        if folder == version():
+            answer.headers["Cache-Control"] = _LASTING
+        return answer
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """The file, or 304."""
@@ -82,6 +98,12 @@ def show_run(run_id: str) -> HTMLResponse:
     return _page("run")
 
 
+@router.get("/runs/{run_id}/layers/{layer}")
+def show_layer(run_id: str, layer: str) -> HTMLResponse:
+    """One layer of a run, live, against all its layers; the page itself says when there is none such."""
+    return _page("layer")
+
+
 @router.get("/compare")
 def show_comparison() -> HTMLResponse:
     """Groups of seeds."""
@@ -98,6 +120,18 @@ def show_verdict() -> HTMLResponse:
 def show_alerts() -> HTMLResponse:
     """All alerts."""
     return _page("alerts")
+
+
+@router.get("/settings")
+def show_settings() -> HTMLResponse:
+    """Tokens, notifiers, retention, rules, and what the collector is."""
+    return _page("settings")
+
+
+@router.get("/benchmark")
+def show_benchmark() -> HTMLResponse:
+    """How well the detectors warn, as scored on recorded runs."""
+    return _page("benchmark")
 
 
 @router.get("/login")
@@ -138,11 +172,30 @@ def local_path(path: str) -> str:
     return path if is_local else "/"
 
 
-@cache
+_packing: Final = threading.Lock()
+
+
 def _plotly() -> tuple[bytes, bytes, str]:
     """plotly.js as it is and compressed, once for the life of the process, with its tag."""
-    plain = plotly_bundle().read_bytes()
-    return plain, gzip.compress(plain, 9, mtime=0), hashlib.sha256(plain).hexdigest()[:24]
+    with _packing:
+        return _packed_plotly()
+
+
+@cache
+def _packed_plotly() -> tuple[bytes, bytes, str]:
+    plain = eager(plotly_bundle().read_bytes())
+    return plain, gzip.compress(plain, 6, mtime=0), hashlib.sha256(plain).hexdigest()[:24]
+
+
+def pack_bundle() -> None:
+    """Begins to compress plotly.js, so that the first who looks at a page need not wait for it."""
+    threading.Thread(target=_try_to_pack, name="foreshock-bundle", daemon=True).start()
+
+
+def _try_to_pack() -> None:
+    # Who asks for it is told that it is missing
+    with suppress(MissingPlotlyError):
+        _plotly()
 
 
 @router.get("/static/plotly.min.js")

@@ -181,9 +181,15 @@ def read_map(run: StoredRunDep, query: Annotated[MapQuery, Query()]) -> Answer:
 
 
 @router.get("/runs/{run_id}/latest", response_class=Answer)
-def read_latest(run: StoredRunDep) -> Answer:
-    """The newest value of every column."""
-    return Answer(run.latest())
+def read_latest(
+    run: StoredRunDep,
+    series: Annotated[
+        list[Name],
+        Query(default_factory=list, max_length=100, description="Of these series only; default: all."),
+    ],
+) -> Answer:
+    """The newest value of every column, or of the columns of some series; what a run lacks is left out."""
+    return Answer(run.latest(frozenset(series)))
 
 
 @router.get("/runs/{run_id}/events", response_class=Answer)

@@ -10,6 +10,7 @@ from foreshock.server.alerts.life import Transition
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.detector import Detector
+from foreshock.server.detection.risk import Risk
 from foreshock.server.detection.rule import AnyRule
 from foreshock.server.detection.watermark import Absence, Waiting
 
@@ -61,6 +62,12 @@ class Case:
         self.waiting = Waiting()
         self.next_sequences: dict[int, int] = {}
         self._changes: list[ScheduleChange] = []
+        self._risks: list[Risk] = []
+
+    @property
+    def risk(self) -> Risk:
+        """What was forecast at the steps that the last `advance` has judged."""
+        return Risk.join(self._risks)
 
     def note_changes(self, changes: Sequence[ScheduleChange], next_sequences: dict[int, int]) -> None:
         """Takes schedule changes that were found in the log."""
@@ -76,6 +83,7 @@ class Case:
         then come again. What rules have opened that judge no more resolves first.
         """
         transitions = [] if self.is_closed else self.detector.settle()
+        self._risks = []
         for start in range(0, len(block), SLICE):
             part = block.part(start, start + SLICE)
             transitions += self._judge(part)
@@ -91,13 +99,18 @@ class Case:
         start = 0
         while self._changes and self._changes[0].step <= block.steps[-1]:
             row = int(block.steps.searchsorted(self._changes[0].step))
-            transitions += self.detector.judge(block.part(start, row))
+            transitions += self._judge_part(block.part(start, row))
             start = row
             due = [change for change in self._changes if change.step <= block.steps[row]]
             for change in due:
                 self.detector.note_schedule(change.step, change.what)
             self._changes = self._changes[len(due) :]
-        return transitions + self.detector.judge(block.part(start, len(block)))
+        return transitions + self._judge_part(block.part(start, len(block)))
+
+    def _judge_part(self, block: Block) -> list[Transition]:
+        transitions = self.detector.judge(block)
+        self._risks.append(self.detector.risk)
+        return transitions
 
     def end(self, state: str) -> list[Transition]:
         """The end of the run: what stays open is its last word, the rest resolves.

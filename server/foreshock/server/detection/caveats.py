@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from scipy import stats
-
 from foreshock.server.detection.pair import Pair, common_length, independent, is_of_length
 from foreshock.server.detection.run_facts import RunFacts
 from foreshock.server.detection.variance import LEVEL
@@ -72,6 +70,9 @@ def _deaths(pair: Pair) -> str:
     ours, theirs = (sum(run.died for run in group) for group in (pair.ours, pair.theirs))
     if not (ours or theirs):
         return ""
+    # As in `variance`: few collectors ever need it
+    from scipy import stats
+
     table = [[theirs, len(pair.theirs) - theirs], [ours, len(pair.ours) - ours]]
     p_value = float(stats.fisher_exact(table, alternative="greater").pvalue)
     return (

@@ -15,15 +15,18 @@ from foreshock.server.alerts import life as alert_life
 from foreshock.server.alerts.life import Life, Transition
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.fast.layer import FastLayer, FastState
 from foreshock.server.detection.fingerprint import fingerprint
 from foreshock.server.detection.firing import Firing
 from foreshock.server.detection.forecast.forecaster import Forecaster, ForecasterState
 from foreshock.server.detection.forecast.fusion import Model
+from foreshock.server.detection.forecast.prospect import look_ahead
 from foreshock.server.detection.history import History, PackedHistory
 from foreshock.server.detection.measures import measure
+from foreshock.server.detection.risk import Risk
 from foreshock.server.detection.rule import AnyRule, Condition, Moment, Schedule
 from foreshock.server.detection.rules import default_rules
-from foreshock.server.detection.selective import Selective
+from foreshock.server.detection.selective import Following, Selective
 from foreshock.server.detection.stretch import Stretch
 from foreshock.server.detection.summary import Progress, note, summarise
 
@@ -57,6 +60,7 @@ class DetectorState(msgspec.Struct, frozen=True):
     marks: dict[str, RuleMark] = {}
     # None in what was stored before there was a forecaster, which then begins where it is
     forecaster: ForecasterState | None = None
+    fast: FastState = FastState()
 
 
 class Detector:
@@ -69,6 +73,7 @@ class Detector:
         self.context = context
         self._history = History()
         self._forecaster = Forecaster(context, model)
+        self._fast = FastLayer(context)
         self._lives: dict[tuple[str, str], Life] = {}
         self._schedule: Schedule | None = None
         self._progress = Progress()
@@ -76,6 +81,8 @@ class Detector:
         self._summary: dict[str, Any] = {}
         self.judged_step = -1
         self.judged_time = 0.0
+        # What was forecast at the steps that were judged last
+        self.risk = Risk.none()
         self._outdated: frozenset[str] = frozenset()
         self._firing = Firing()
         self._install(default_rules() if rules is None else rules, {}, {})
@@ -109,10 +116,12 @@ class Detector:
             self._schedule = Schedule(last.step, max(step, last.last_step), what)
         else:
             self._schedule = Schedule(step, step, what)
+            self._fast.rebase()
 
     def judge(self, block: Block) -> list[Transition]:
         """Judges a block's steps; those judged before are passed over."""
         block = block.part(int(block.steps.searchsorted(self.judged_step, "right")), len(block))
+        self.risk = Risk.none()
         if not len(block):
             return []
         if self._first_step < 0:
@@ -122,8 +131,17 @@ class Detector:
         self._progress = note(self._progress, block, now, self.context)
         first = self._forecaster.num_steps
         outlook = self._forecaster.advance(block)
+        self.risk = Risk(block.steps[outlook.rows], outlook.risks)
         stretch = Stretch(
-            self.context, block, now, self._history, self._first_step, self._schedule, outlook, first
+            self.context,
+            block,
+            now,
+            self._history,
+            self._first_step,
+            self._schedule,
+            outlook,
+            first,
+            self._fast.advance(block),
         )
         self._firing = Firing(self._lives.values())
         found: list[Transition] = []
@@ -137,8 +155,10 @@ class Detector:
         self._history.stand_at(last)
         self.judged_step, self.judged_time = int(block.steps[last]), float(block.times[last])
         self._note_critical(found)
-        self._summary = self._summary | summarise(
-            self._progress, block.sample(last), self._history, self.context, self.judged_step
+        self._summary = (
+            self._summary
+            | summarise(self._progress, block.sample(last), self._history, self.context, self.judged_step)
+            | look_ahead(outlook)
         )
         return found
 
@@ -185,6 +205,7 @@ class Detector:
                 self._summary,
                 self._marks,
                 self._forecaster.state(),
+                self._fast.state(),
             )
         )
 
@@ -197,6 +218,7 @@ class Detector:
         self._history = History.unpack(state.history)
         if state.forecaster is not None:
             self._forecaster.restore(state.forecaster)
+        self._fast.restore(state.fast)
         self._lives = {(one.rule, one.subject): one for one in state.lives}
         self._schedule = state.schedule
         self._progress = state.progress
@@ -209,6 +231,7 @@ class Detector:
         """Takes rules; the stored state of each is kept where its definition is what it was."""
         self._rules = tuple(rules)
         self._selective = {rule.name: rule for rule in self._rules if isinstance(rule, Selective)}
+        self._following = {rule.name: rule for rule in self._rules if isinstance(rule, Following)}
         self._places = {rule.name: place for place, rule in enumerate(self._rules)}
         self._states: dict[str, msgspec.Struct] = {}
         self._marks: dict[str, RuleMark] = {}
@@ -235,13 +258,22 @@ class Detector:
             selective = self._selective.get(rule.name)
             loud = selective.loud(stretch, state, is_open, row) if selective else stretch.every()[row:]
             end = row + len(loud)
-            for place in np.flatnonzero(loud).tolist():
-                found += self._update(rule, stretch.moment(row + place))
+            # Often the first of many is the last that is asked
+            for place in map(int, row + np.flatnonzero(loud)):
+                self._follow(rule, stretch, row, place)
+                found += self._update(rule, stretch.moment(place))
+                row = place + 1
                 if self._states[rule.name] is not state or self._is_open(rule) != is_open:
-                    end = row + place + 1
+                    end = row
                     break
+            self._follow(rule, stretch, row, end)
             row = end
         return found
+
+    def _follow(self, rule: AnyRule, stretch: Stretch, start: int, end: int) -> None:
+        following = self._following.get(rule.name)
+        if following is not None and start < end:
+            following.follow(stretch, self._states[rule.name], start, end)
 
     def _update(self, rule: AnyRule, moment: Moment) -> list[Transition]:
         state, verdicts = rule.update(moment, self._states[rule.name])
@@ -252,9 +284,7 @@ class Detector:
             life = self._lives.get(key)
             if verdict.condition is Condition.HOLDS and self._is_inhibited(rule.name, life, moment.step):
                 continue
-            now, changes = alert_life.advance(
-                life, rule.name, rule.claim, verdict, moment.step, moment.sample.time
-            )
+            now, changes = alert_life.advance(life, rule.name, rule.claim, verdict, moment.step, moment.time)
             transitions += [self._labelled(one) for one in changes]
             if now is not None:
                 self._lives[key] = now

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock.server.detection.measures import Measure
+from foreshock.server.detection.planes import squeeze, unsqueeze
 
 FloatArray = NDArray[np.float64]
 StepArray = NDArray[np.int64]
@@ -21,10 +22,11 @@ CAPACITY: Final = 256
 
 
 class PackedHistory(msgspec.Struct, frozen=True):
-    """A history as it is stored: steps int64 [k], values [measures, k], latest [measures].
+    """A history as it is stored: differences of steps int64 [k] and values [measures, k], latest [measures].
 
     `widths` tells of each measure in how many bytes its values are written: 8, 4 where float32 holds them
-    all, 0 where all are NaN. Without it, as older ones were written, it is 8 for all.
+    all, 0 where all are NaN; without it 8 for all. `planes` holds the differences and the values squeezed;
+    older collectors wrote steps and values plainly.
     """
 
     steps: bytes
@@ -32,6 +34,7 @@ class PackedHistory(msgspec.Struct, frozen=True):
     latest_steps: bytes
     latest_values: bytes
     widths: bytes = b""
+    planes: bytes = b""
 
 
 class History:
@@ -94,28 +97,24 @@ class History:
     def pack(self) -> PackedHistory:
         """What a restart needs to go on as if nothing had happened."""
         kept = slice(max(0, self._end - CAPACITY), self._end)
-        packed = [_pack(row) for row in self._values[:, kept]]
+        rows = [_narrowed(row) for row in self._values[:, kept]]
         latest = [self._latest_before(measure, self._end) for measure in range(NUM_MEASURES)]
+        told = [np.diff(self._steps[kept], prepend=0), *(row for row in rows if row is not None)]
         return PackedHistory(
-            self._steps[kept].tobytes(),
-            b"".join(data for _, data in packed),
+            b"",
+            b"",
             np.array([step for step, _ in latest], np.int64).tobytes(),
             np.array([value for _, value in latest]).tobytes(),
-            bytes(width for width, _ in packed),
+            bytes(0 if row is None else row.itemsize for row in rows),
+            squeeze(told),
         )
 
     @classmethod
     def unpack(cls, packed: PackedHistory) -> "History":
         """The inverse of `pack`."""
         history = cls()
-        steps = np.frombuffer(packed.steps, np.int64)
         widths = packed.widths or bytes([8] * (len(packed.latest_steps) // 8))
-        values = np.full((NUM_MEASURES, len(steps)), np.nan)
-        offset = 0
-        for measure, width in enumerate(widths):
-            if width:
-                values[measure] = np.frombuffer(packed.values, f"<f{width}", len(steps), offset)
-            offset += width * len(steps)
+        steps, values = _unsqueezed(packed.planes, widths) if packed.planes else _unpack(packed, widths)
         history._before_steps[: len(widths)] = np.frombuffer(packed.latest_steps, np.int64)
         history._before_values[: len(widths)] = np.frombuffer(packed.latest_values, np.float64)
         history.extend(steps, values)
@@ -129,11 +128,31 @@ class History:
         return int(self._steps[place]), float(self._values[measure, place])
 
 
-def _pack(row: FloatArray) -> tuple[int, bytes]:
-    """A measure's values in as few bytes as lose nothing, and how many that is for each."""
+def _narrowed(row: FloatArray) -> NDArray[np.floating] | None:
+    """A measure's values in as few bytes as lose nothing, None where there are none."""
     if np.isnan(row).all():
-        return 0, b""
+        return None
     with np.errstate(over="ignore"):
         narrow = row.astype("<f4")
     is_same = np.array_equal(narrow.astype(np.float64), row, equal_nan=True)
-    return (4, narrow.tobytes()) if is_same else (8, row.astype("<f8").tobytes())
+    return narrow if is_same else row.astype("<f8")
+
+
+def _unsqueezed(planes: bytes, widths: bytes) -> tuple[StepArray, FloatArray]:
+    told = [measure for measure, width in enumerate(widths) if width]
+    differences, *rows = unsqueeze(planes, ["<i8", *(f"<f{widths[measure]}" for measure in told)])
+    values = np.full((NUM_MEASURES, len(differences)), np.nan)
+    for measure, row in zip(told, rows, strict=True):
+        values[measure] = row
+    return np.cumsum(differences), values
+
+
+def _unpack(packed: PackedHistory, widths: bytes) -> tuple[StepArray, FloatArray]:
+    steps = np.frombuffer(packed.steps, np.int64)
+    values = np.full((NUM_MEASURES, len(steps)), np.nan)
+    offset = 0
+    for measure, width in enumerate(widths):
+        if width:
+            values[measure] = np.frombuffer(packed.values, f"<f{width}", len(steps), offset)
+        offset += width * len(steps)
+    return steps, values

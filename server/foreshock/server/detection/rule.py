@@ -13,6 +13,7 @@ import msgspec
 
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.fast.layer import Motion
 from foreshock.server.detection.forecast.forecaster import Outlook
 from foreshock.server.detection.history import History
 from foreshock.server.detection.sample import FloatArray, Sample
@@ -40,6 +41,7 @@ class Moment:
     """A step as rules see it: a row of a block, its measures `now`, and the history that ends with it.
 
     outlook: the forecast over the block. first_number: how many steps were judged before the block.
+    motion: how the block's series stand to their baselines.
     """
 
     context: RunContext
@@ -51,6 +53,7 @@ class Moment:
     schedule: Schedule | None = None
     outlook: Outlook | None = None
     first_number: int = 0
+    motion: Motion | None = None
 
     @property
     def sample(self) -> Sample:
@@ -66,6 +69,11 @@ class Moment:
     def step(self) -> int:
         """The step that is judged."""
         return int(self.block.steps[self.row])
+
+    @property
+    def time(self) -> float:
+        """When it was."""
+        return float(self.block.times[self.row])
 
     def since_schedule(self, window_steps: int) -> int:
         """The first step of a window that does not look back over a logged schedule change."""

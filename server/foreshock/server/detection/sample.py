@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from foreshock.server.detection.context import Columns, columns_of
 
 FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+Int16Array = NDArray[np.int16]
 BoolArray = NDArray[np.bool_]
 StepArray = NDArray[np.int64]
 

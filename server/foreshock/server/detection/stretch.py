@@ -6,6 +6,7 @@ import numpy as np
 
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.fast.layer import Motion
 from foreshock.server.detection.forecast.forecaster import Outlook
 from foreshock.server.detection.history import History
 from foreshock.server.detection.measures import Measure
@@ -28,6 +29,7 @@ class Stretch:
     schedule: Schedule | None = None
     outlook: Outlook | None = None
     first_number: int = 0
+    motion: Motion | None = None
     _latest: dict[tuple[Measure, int], FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -46,6 +48,7 @@ class Stretch:
             self.schedule,
             self.outlook,
             self.first_number,
+            self.motion,
         )
 
     def latest(self, measure: Measure, window_steps: int) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import fdtrc
 
 FloatArray = NDArray[np.float64]
 
@@ -129,7 +129,7 @@ def _ratio(high: float, low: float) -> float:
 
 def _f_test(constrained: FloatArray, baseline: FloatArray) -> float:
     ratio = _ratio(_variance(baseline), _variance(constrained))
-    return float(stats.f.sf(ratio, len(baseline) - 1, len(constrained) - 1))
+    return float(fdtrc(len(baseline) - 1, len(constrained) - 1, ratio))
 
 
 def _brown_forsythe(constrained: FloatArray, baseline: FloatArray) -> float:
@@ -139,6 +139,9 @@ def _brown_forsythe(constrained: FloatArray, baseline: FloatArray) -> float:
     spreads = [np.abs(group - np.median(group)) for group in (constrained, baseline)]
     if all(float(np.ptp(spread)) == 0 for spread in spreads):
         return 1.0 if spreads[0].mean() >= spreads[1].mean() else 0.0
+    # A collector that judges no pair starts without it in a third less time
+    from scipy import stats
+
     two_sided = float(stats.levene(constrained, baseline, center="median").pvalue)
     return two_sided / 2 if spreads[0].mean() < spreads[1].mean() else 1 - two_sided / 2
 
@@ -170,4 +173,4 @@ def seeds_needed(effect: float, level: float = LEVEL, most: int = 30) -> int | N
     if effect <= 1:
         return None
     sizes = range(FEWEST, most + 1)
-    return next((size for size in sizes if stats.f.sf(effect, size - 1, size - 1) < level), None)
+    return next((size for size in sizes if fdtrc(size - 1, size - 1, effect) < level), None)

@@ -15,7 +15,10 @@ _STYLES: Final = {"critical": "bold red", "warning": "yellow", "info": ""}
 
 
 def as_dict(one: Transition) -> dict[str, Any]:
-    """A transition as `--json` prints it; numbers that are not finite are words, as over HTTP."""
+    """A transition as `--json` prints it; numbers that are not finite are words, as over HTTP.
+
+    `labels` are there where the rule, a user's, has any.
+    """
     grounds = one.grounds
     told: dict[str, Any] = spell(
         {
@@ -30,6 +33,7 @@ def as_dict(one: Transition) -> dict[str, Any]:
             "risk": grounds.risk,
             "eta_steps": grounds.eta_steps,
             "reason": one.reason,
+            **({"labels": one.labels} if one.labels else {}),
         }
     )
     return told

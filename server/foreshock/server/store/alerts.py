@@ -24,6 +24,7 @@ _IS_SHOWN: Final = ~sa.exists().where(runs.c.run_id == alerts.c.run_id, runs.c.d
 MAX_AUTHOR: Final = 200
 MAX_NOTE: Final = 2000
 MAX_SIGNAL: Final = 200
+MAX_WORDS: Final = 16
 ACKNOWLEDGED: Final = (
     "acknowledged_at",
     "acknowledged_by",
@@ -42,6 +43,11 @@ class AlertQuery(BaseModel):
     state: AlertState | None = None
     rule: str | None = Field(default=None, max_length=64)
     severity: Severity | None = None
+    q: str = Field(
+        default="",
+        max_length=500,
+        description="Words, each of which must be in its rule, subject, signal, reason, outcome or run.",
+    )
     limit: int = Field(default=50, ge=1, le=500)
     offset: int = Field(default=0, ge=0, le=2**31)
 
@@ -56,6 +62,7 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
         alerts.c.severity: query.severity,
     }
     where = [_IS_SHOWN, *(column == value for column, value in wanted.items() if value is not None)]
+    where += [_says(word) for word in query.q.lower().split()[:MAX_WORDS]]
     page = (
         sa.select(alerts)
         .where(*where)
@@ -67,7 +74,27 @@ def list_alerts(engine: sa.Engine, query: AlertQuery) -> dict[str, Any]:
         total = connection.execute(sa.select(sa.func.count()).select_from(alerts).where(*where)).scalar_one()
         rows = connection.execute(page).mappings().all()
         active = active_silences(connection, time.time())
-    return {"alerts": [_shown(row, active) for row in rows], "total": total}
+        of_runs = sa.select(runs.c.run_id, runs.c.name)
+        of_runs = of_runs.where(runs.c.run_id.in_({row["run_id"] for row in rows}))
+        names = {run.run_id: run.name for run in connection.execute(of_runs)}
+    told = [{**_shown(row, active), "run_name": names.get(row["run_id"])} for row in rows]
+    return {"alerts": told, "total": total}
+
+
+def _says(word: str) -> sa.ColumnElement[bool]:
+    """Whether an alert, or the name of its run, has a word in lower case."""
+    parts = (
+        alerts.c.rule,
+        alerts.c.subject,
+        alerts.c.reason,
+        alerts.c.run_id,
+        sa.func.coalesce(alerts.c.signal, ""),
+        sa.func.coalesce(alerts.c.outcome, ""),
+    )
+    named = sa.exists().where(
+        runs.c.run_id == alerts.c.run_id, sa.func.lower(runs.c.name).contains(word, autoescape=True)
+    )
+    return sa.or_(named, *(sa.func.lower(part).contains(word, autoescape=True) for part in parts))
 
 
 def read_alert(engine: sa.Engine, run_id: str, alert_id: int, project: str | None = None) -> dict[str, Any]:

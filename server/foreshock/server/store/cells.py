@@ -52,6 +52,8 @@ class Cells:
         if len(steps) == 0:
             return cls.none(len(values))
         starts = _starts(steps // width)
+        if present.all():
+            return cls._of_whole(steps, widened(values), starts, width)
         index = np.arange(len(steps))
         first = np.minimum.reduceat(np.where(present, index, len(steps) - 1), starts, axis=1)
         last = np.maximum.reduceat(np.where(present, index, 0), starts, axis=1)
@@ -73,6 +75,31 @@ class Cells:
                 mean=_mean(total, num_finite, count, firsts),
                 first=firsts,
                 last=np.take_along_axis(exact, last, 1),
+            )
+
+    @classmethod
+    def _of_whole(cls, steps: StepArray, exact: FloatArray, starts: IntArray, width: int) -> Self:
+        """As `of` where every value is there: what is first and last need not be looked for."""
+        ends = np.append(starts[1:], len(steps)) - 1
+        shape = (len(exact), len(starts))
+        count = np.broadcast_to(ends - starts + 1, shape)
+        finite = np.isfinite(exact)
+        is_finite = bool(finite.all())
+        num_finite = count if is_finite else np.add.reduceat(finite, starts, axis=1, dtype=np.int64)
+        firsts = exact[:, starts]
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = np.add.reduceat(exact if is_finite else np.where(finite, exact, 0.0), starts, axis=1)
+            return cls(
+                edge=steps[starts] // width * width,
+                first_step=np.broadcast_to(steps[starts], shape),
+                last_step=np.broadcast_to(steps[ends], shape),
+                count=count,
+                nonfinite=count - num_finite,
+                minimum=np.fmin.reduceat(exact, starts, axis=1),
+                maximum=np.fmax.reduceat(exact, starts, axis=1),
+                mean=_mean(total, num_finite, count, firsts),
+                first=firsts,
+                last=exact[:, ends],
             )
 
     @classmethod

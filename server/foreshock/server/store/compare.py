@@ -9,7 +9,7 @@ steps within a bucket. A seed without a finite value at a step has no part in th
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ from foreshock.wire.readings import GroupSeries, IntArray, SeedSeries, Window
 
 MAX_RUNS: Final = 200
 CONFIDENCE: Final = 0.95
+# Every run is then a group of its own
+RUN: Final = "run"
 MIN_SEEDS_FOR_INTERVAL: Final = 3
 
 Reduce = Literal["max", "mean", "last"]
@@ -43,7 +45,10 @@ class CompareQuery(BaseModel):
         default="connection",
         min_length=1,
         max_length=200,
-        description='A configuration key (dots reach into objects), or "group", "tag", "state".',
+        description='A configuration key (dots reach into objects), or "group", "tag", "state", "run".',
+    )
+    run: list[Annotated[str, Field(max_length=64)]] = Field(
+        default=[], max_length=50, description="Only these of the runs; by default the newest 200."
     )
     column: str = Field(default="composite_amax_forward_max", max_length=130)
     reduce: Reduce = Field(default="max", description="How the layers of a per-layer series become one.")
@@ -79,7 +84,7 @@ class Comparison:
 
 def compare(engine: sa.Engine, windows: Windows, query: CompareQuery) -> Comparison:
     """Groups the project's newest runs and lays their column on common steps."""
-    rows, num_runs = _newest_runs(engine, query.project)
+    rows, num_runs = _newest_runs(engine, query)
     groups, num_ungrouped = _group(rows, query.group_by)
     readers = {row["run_id"]: StoredRun(engine, windows, row["run_id"], row) for row in rows}
     members = {run_id for members in groups.values() for run_id in members}
@@ -95,8 +100,10 @@ def compare(engine: sa.Engine, windows: Windows, query: CompareQuery) -> Compari
     return Comparison(width, scale, compared, num_ungrouped, num_runs - len(rows))
 
 
-def _newest_runs(engine: sa.Engine, project: str | None) -> tuple[Sequence[sa.RowMapping], int]:
-    of_project = [IS_KEPT] if project is None else [IS_KEPT, runs.c.project == project]
+def _newest_runs(engine: sa.Engine, query: CompareQuery) -> tuple[Sequence[sa.RowMapping], int]:
+    of_project = [IS_KEPT] if query.project is None else [IS_KEPT, runs.c.project == query.project]
+    if query.run:
+        of_project.append(runs.c.run_id.in_(query.run))
     with reading(engine) as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*of_project))
         newest = sa.select(runs).where(*of_project).order_by(runs.c.started_at.desc(), runs.c.run_id)
@@ -108,7 +115,7 @@ def _group(rows: Sequence[sa.RowMapping], group_by: str) -> tuple[dict[str, list
     groups: dict[str, list[str]] = defaultdict(list)
     num_ungrouped = 0
     for row in sorted(rows, key=lambda row: (row["seed"] is None, row["seed"] or 0, row["started_at"])):
-        keys = group_keys(row, group_by)
+        keys = [row["run_id"]] if group_by == RUN else group_keys(row, group_by)
         num_ungrouped += not keys
         for key in keys:
             groups[key].append(row["run_id"])

@@ -6,8 +6,11 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
+from foreshock.dashboards.health import Evidence, judge_health
 from foreshock.server.nonfinite import encode_json
+from foreshock.server.store.alert_facts import open_alert_facts
 from foreshock.server.store.engine import reading
+from foreshock.server.store.order import Order, Sort, ordered_ids
 from foreshock.server.store.read import StoredRun
 from foreshock.server.store.schema import IS_KEPT, PASSED_BY, alerts, cursors, runs
 from foreshock.server.store.search import config_value, matches
@@ -18,8 +21,8 @@ MAX_WORDS: Final = 16
 class RunQuery(BaseModel):
     """What a list of runs is asked for.
 
-    Every word of `q` must be found: `key=value` in the configuration, any other word in the run's id,
-    name, group, tags or configuration.
+    Every word of `q` must be found: `key=value` in the configuration, `#tag` among the tags, any other word
+    in the run's id, name, group, tags or configuration.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -29,29 +32,32 @@ class RunQuery(BaseModel):
     state: Literal["running", "finished", "crashed", "lost"] | None = None
     group: str | None = Field(None, max_length=200)
     tag: str | None = Field(None, max_length=100)
+    pinned: bool | None = None
+    sort: Sort = Field("started", description="The column to sort by; runs without a value come last.")
+    order: Order = "desc"
     limit: int = Field(50, ge=1, le=500)
     offset: int = Field(0, ge=0, le=2**31)
 
 
 def list_runs(engine: sa.Engine, query: RunQuery) -> dict[str, Any]:
-    """One page of runs, newest first, and how many there are in all."""
+    """One page of runs in the order asked for, and how many there are in all."""
     words = query.q.split()[:MAX_WORDS]
-    pairs = [pair for word in words if "=" in word and (pair := word.split("=", 1))[0]]
-    where = _conditions(query, [word for word in words if word.partition("=")[0] == word or word[0] == "="])
+    tags = [word[1:] for word in words if word[0] == "#" and word != "#"]
+    others = [word for word in words if word[0] != "#" or word == "#"]
+    pairs = [pair for word in others if "=" in word and (pair := word.split("=", 1))[0]]
+    plain = [word for word in others if word.partition("=")[0] == word or word[0] == "="]
+    where = _conditions(query, plain, [query.tag, *tags])
     with reading(engine) as connection:
         if pairs:
             where.append(runs.c.run_id.in_(_with_config(connection, where, pairs)))
         total = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*where)).scalar_one()
-        page = (
-            sa.select(runs)
-            .where(*where)
-            .order_by(runs.c.started_at.desc(), runs.c.run_id)
-            .limit(query.limit)
-            .offset(query.offset)
-        )
-        rows = connection.execute(page).mappings().all()
-        newest = _alert_news(connection, [row["run_id"] for row in rows])
-    return {"runs": [_summary(row, newest) for row in rows], "total": total}
+        ids = ordered_ids(connection, where, query.sort, query.order, query.limit, query.offset)
+        page = sa.select(runs).where(runs.c.run_id.in_(ids))
+        rows = {row["run_id"]: row for row in connection.execute(page).mappings()}
+        newest = _alert_news(connection, ids)
+        standing = open_alert_facts(connection, ids)
+    listed = [_summary(rows[run_id], newest) for run_id in ids]
+    return {"runs": [_with_health(run, standing.get(run["run_id"], ())) for run in listed], "total": total}
 
 
 def describe_run(run: StoredRun) -> dict[str, Any]:
@@ -68,7 +74,9 @@ def describe_run(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _conditions(query: RunQuery, words: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+def _conditions(
+    query: RunQuery, words: Sequence[str], tags: Sequence[str | None]
+) -> list[sa.ColumnElement[bool]]:
     where: list[sa.ColumnElement[bool]] = [IS_KEPT]
     if query.project is not None:
         where.append(runs.c.project == query.project)
@@ -76,9 +84,11 @@ def _conditions(query: RunQuery, words: Sequence[str]) -> list[sa.ColumnElement[
         where.append(runs.c.state == query.state)
     if query.group is not None:
         where.append(runs.c.group_name == query.group)
-    if query.tag is not None:
+    if query.pinned is not None:
+        where.append(runs.c.pinned.is_(query.pinned))
+    for tag in (tag for tag in tags if tag is not None):
         # A tag stands in the stored JSON list exactly as it is encoded here, quotes and all.
-        as_stored = encode_json(query.tag).decode()
+        as_stored = encode_json(tag).decode()
         where.append(sa.cast(runs.c.tags, sa.Text).contains(as_stored, autoescape=True))
     searched = (
         runs.c.run_id,
@@ -140,6 +150,12 @@ def _summary(row: sa.RowMapping, news: dict[str, dict[str, Any]]) -> dict[str, A
         "page": f"/runs/{row['run_id']}",
         **news.get(row["run_id"], {"last_alert": None, "num_alerts": {}}),
     }
+
+
+def _with_health(run: dict[str, Any], standing: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run with its health, as far as the judge's summary and the open alerts tell it."""
+    health = judge_health(Evidence.of(run, standing)).told()
+    return {**run, "health": {name: value for name, value in health.items() if name != "advice"}}
 
 
 def _without(row: sa.RowMapping, *left_out: str) -> dict[str, Any]:

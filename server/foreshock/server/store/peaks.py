@@ -16,7 +16,12 @@ PEAKS: Final = ("log_composite_amax_forward_mean", "log_composite_amax_backward_
 
 
 def final_loss(run: StoredRun) -> float | None:
-    """The mean of the finite losses over the last 5 % of the run's steps (10 to 200), None without any."""
+    """The mean of the finite losses over the last 5 % of the run's steps (10 to 200).
+
+    None without any, and of a run whose loss died: what it had reached is no end.
+    """
+    if run.row["summary"].get("died_step") is not None:
+        return None
     judged = run.row["summary"].get("final_loss")
     if judged is not None:
         return float(judged)

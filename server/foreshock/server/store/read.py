@@ -1,7 +1,7 @@
 """What readers of one run get: columns, buckets, layer maps, latest values, events, alerts."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -13,15 +13,17 @@ import sqlalchemy as sa
 from foreshock.server.errors import UnknownAttemptError
 from foreshock.server.store.cells import Cells, StepArray, cell_width, widened
 from foreshock.server.store.chunks import PART_COLUMNS
+from foreshock.server.store.clock import read_clock
 from foreshock.server.store.curves import Curve, Reals, join, reduce_ranks
 from foreshock.server.store.engine import reading
 from foreshock.server.store.newest import newest_values
+from foreshock.server.store.risks import read_risk
 from foreshock.server.store.runs import get_run
 from foreshock.server.store.schema import PASSED_BY, alerts, cursors, records
 from foreshock.server.store.streams import Stream, read_streams
 from foreshock.server.store.windows import END_OF_STEPS, EVERYTHING, Span, Windows
 from foreshock.wire import Event, decode_record, is_missing, parse_column
-from foreshock.wire.readings import AlertMark, LayerMap, SeriesBuckets, Window
+from foreshock.wire.readings import AlertMark, Clock, LayerMap, RiskBuckets, SeriesBuckets, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +187,8 @@ class StoredRun:
             found[column.series] = count
         return found
 
-    def latest(self) -> "Latest":
-        """The newest value of every column of the newest attempt, ranks joined."""
+    def latest(self, series: Collection[str] = ()) -> "Latest":
+        """The newest value of every column of the newest attempt, or of those of `series`; ranks joined."""
         step, when = -1, 0.0
         found: dict[str, list[tuple[int, float]]] = defaultdict(list)
         with reading(self.engine) as connection:
@@ -197,8 +199,13 @@ class StoredRun:
                 if newest.step > step:
                     step, when = newest.step, newest.time
                 for name, value in newest.values.items():
-                    found[name].append(value)
+                    if not series or name.partition("[")[0] in series:
+                        found[name].append(value)
         return Latest(step, when, {name: _join_latest(name, values) for name, values in found.items()})
+
+    def risk(self, window: Window) -> RiskBuckets:
+        """The forecast's risk, the largest of each bucket; no bucket where nothing was forecast."""
+        return read_risk(self.engine, self.run_id, self.attempt(window), window)
 
     def events(self) -> list[dict[str, Any]]:
         """What the probes told of: schedule changes, notes, rollbacks, the end. Oldest first."""
@@ -214,6 +221,13 @@ class StoredRun:
                 if isinstance(event, Event):
                     told.append({"rank": row.rank, "attempt": row.attempt, **_event_fields(event)})
         return told
+
+    def clock(self, window: Window) -> Clock | None:
+        """When the window's steps were made; None where no step has a time."""
+        stop = END_OF_STEPS if window.stop is None else window.stop + 1
+        with reading(self.engine) as connection:
+            streams = read_streams(connection, self.run_id, self.attempt(window))
+            return read_clock(connection, streams, Span(window.start or 0, stop))
 
     def alerts(self) -> list[AlertMark]:
         """The run's alerts that fired or may still, oldest first."""

@@ -25,9 +25,11 @@ from foreshock.server.store.schema import (
     envelopes,
     layouts,
     leases,
+    notes,
     outbox,
     projects,
     records,
+    risks,
     runs,
 )
 
@@ -38,11 +40,13 @@ SLICE_BYTES: Final = 8 * 2**20
 # The lease first: without it no judge writes any more. Cursors last: while there is one, rows are left
 TABLES: Final = (
     leases,
+    notes,
     outbox,
     acknowledgements,
     alert_transitions,
     alerts,
     detector_states,
+    risks,
     records,
     envelopes,
     chunks,

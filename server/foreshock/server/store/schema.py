@@ -175,6 +175,20 @@ detector_states = sa.Table(
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
 
+# What the judge forecast: pieces of ticks, in rising order (`store/risks.py`).
+risks = sa.Table(
+    "risks",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("first_step", sa.BigInteger, primary_key=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("num_ticks", sa.Integer, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    # CRC-32 of the body
+    sa.Column("checksum", sa.BigInteger, nullable=False),
+)
+
 # An alert is opened once and then only changes its state; `alert_key` makes a replay harmless.
 # Alerts over a group of runs carry "group:<project>/<key>" in the place of a run.
 alerts = sa.Table(
@@ -268,6 +282,18 @@ outbox = sa.Table(
     sa.Column("silence_id", sa.String(32)),
     sa.Column("withheld", sa.Text),
     sa.Index(None, "delivered_at", "next_try_at"),
+)
+
+# What people write at a step of a run.
+notes = sa.Table(
+    "notes",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("author", sa.String(200), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("time", sa.Float, nullable=False),
 )
 
 # What nobody wants to be told of for a time: alerts that all matchers fit.

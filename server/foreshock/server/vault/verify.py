@@ -18,8 +18,9 @@ from foreshock.server.vault.chunk_check import check_chunks, lonely_envelopes
 from foreshock.server.vault.fault import Fault
 from foreshock.server.vault.log_check import check_log
 from foreshock.server.vault.progress import Tell, silent
+from foreshock.server.vault.risk_check import check_risks
 
-_CHECKS = (check_log, check_chunks, lonely_envelopes)
+_CHECKS = (check_log, check_chunks, lonely_envelopes, check_risks)
 
 
 def verify(address: str, tell: Tell = silent) -> Iterator[Fault]:

@@ -63,6 +63,8 @@ def test_watchers_with_known_outcomes(folder: Path) -> None:
     assert oracle["recall"]["value"] == 1
     assert oracle["lead_median_steps"]["value"] == 150
     assert (oracle["num_false"], oracle["healthy_runs_paged"]["value"]) == (0, 0)
+    assert [one["fate"] for one in found["events"]] == ["hit"] * 3
+    assert {(one["lead_steps"], one["lead_percent"]) for one in found["events"]} == {(150, 10.0)}
     # On from the first row: a hit where that lies in the lead window, a false alarm in every other run
     assert always["fates"] == {"hit": 1, "short": 0, "late": 0, "early": 2, "missed": 0}
     assert always["num_false"] == 6
@@ -86,7 +88,9 @@ def test_watchers_with_known_outcomes(folder: Path) -> None:
 
 
 def test_a_family_that_is_known_to_be_unseen_is_judged(folder: Path) -> None:
-    board = score(folder, (Oracle(ONSETS),), QUICK, unseen_families=frozenset({"F4", "F12"}))
+    board = score(
+        folder, (Oracle(ONSETS),), QUICK, unseen=lambda families: frozenset(families) & {"F4", "F12"}
+    )
     target = board.targets[-1]
     assert (target.state, target.figures["recall"]["value"]) == ("met", 1)
     assert "over F4 at" in target.told

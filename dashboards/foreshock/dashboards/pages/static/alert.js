@@ -1,10 +1,11 @@
 // One alert as a card: what was seen, since when, what to do, who knows, and its history.
 
 import { get, path, post } from "./api.js";
+import { authorField, rememberAuthor } from "./author.js";
 import { element, setText } from "./element.js";
-import { ago, clock, ruleName, whole } from "./format.js";
-
-const AUTHOR = "foreshock-author";
+import { ago, clock, ruleName, visible, whole } from "./format.js";
+import { groundsInWords, groundsLine } from "./grounds.js";
+import { silenceDetails } from "./silence_form.js";
 
 export function severity(alert) {
   const words = { class: "severity", "data-severity": alert.severity, "data-state": alert.state };
@@ -41,8 +42,8 @@ function span(alert) {
   return alert.resolved_step === null ? from : `steps ${whole(since(alert))} to ${whole(alert.resolved_step)}`;
 }
 
-// `onAcknowledged` hears of a success; without it the card has no form.
-export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}) {
+// `onAcknowledged` hears of a success; without it the card has no form. `onSilenced` the same of a silence.
+export function alertCard(alert, { runLink = false, onAcknowledged = null, onSilenced = null } = {}) {
   const when = [span(alert), alert.rule, alert.subject, ago(alert.opened_at)];
   const head = element(
     "div",
@@ -57,11 +58,23 @@ export function alertCard(alert, { runLink = false, onAcknowledged = null } = {}
     { class: "card alert", "data-severity": alert.severity, "data-state": alert.state },
     head,
     element("p", { class: "reason" }, ...reasonOf(alert)),
+    groundsLine(alert),
     alert.advice ? element("p", { class: "advice" }, element("b", {}, "What to do: "), alert.advice) : null,
     (alert.silences ?? []).slice(0, 1).map(silenced),
     alert.acknowledged_at ? acknowledgement(alert) : null,
-    onAcknowledged && !alert.acknowledged_at ? form(alert, onAcknowledged) : null,
-    onAcknowledged ? history(alert) : null,
+    onAcknowledged ? deeds(alert, onAcknowledged, onSilenced) : null,
+  );
+}
+
+// What can be done about it, and looked at, side by side until one is opened.
+function deeds(alert, onAcknowledged, onSilenced) {
+  return element(
+    "div",
+    { class: "deeds" },
+    alert.acknowledged_at ? null : form(alert, onAcknowledged),
+    onSilenced && alert.state !== "resolved" ? silenceDetails(alert, onSilenced) : null,
+    onSilenced && !isOfGroup(alert) ? picture(alert) : null,
+    history(alert),
   );
 }
 
@@ -77,6 +90,20 @@ function silenced(silence) {
   return element("p", { class: "acknowledged" }, `Silenced by ${silence.author} until ${clock(silence.ends_at)}: nobody is told`);
 }
 
+// Every signal around the step at which it fired: drawn by the collector once somebody wants to see it.
+function picture(alert) {
+  const where = `/api/v1/alerts/${path(alert.run_id, alert.alert_id)}/snapshot.png`;
+  const place = element("p", { class: "snapshot" });
+  const load = (event) => {
+    if (!event.target.open || place.childElementCount) return;
+    const words = `Every signal of the run around step ${whole(since(alert))}`;
+    const image = element("img", { src: where, alt: words, loading: "lazy" });
+    image.addEventListener("error", () => place.replaceChildren("There is no picture: the run's numbers around this step are not there."));
+    place.replaceChildren(element("a", { href: where, title: "Open the picture alone" }, image));
+  };
+  return element("details", { class: "picture", ontoggle: load }, element("summary", {}, "Picture"), place);
+}
+
 // Every transition and everybody who has seen it, asked for once somebody wants to know.
 function history(alert) {
   const list = element("ol", { class: "history" });
@@ -84,7 +111,7 @@ function history(alert) {
     if (!event.target.open || list.childElementCount) return;
     try {
       const told = await get(`alerts/${path(alert.run_id, alert.alert_id)}`);
-      const changes = told.transitions.map((one) => ({ time: one.time, words: `${one.state} at step ${whole(one.step)}: ${one.reason}` }));
+      const changes = told.transitions.map((one) => ({ time: one.time, words: changeInWords(one) }));
       const people = told.acknowledgements.map((one) => ({ time: one.time, words: `seen by ${one.author}${one.note ? `: ${one.note}` : ""}` }));
       const lines = [...changes, ...people].sort((one, other) => one.time - other.time);
       list.replaceChildren(...lines.map((one) => element("li", {}, element("time", {}, clock(one.time)), ` ${one.words}`)));
@@ -92,16 +119,22 @@ function history(alert) {
       list.replaceChildren(element("li", { class: "error" }, `No history: ${failure.message}`));
     }
   };
-  return element("details", { ontoggle: load }, element("summary", {}, "History"), list);
+  return element("details", { class: "all", ontoggle: load }, element("summary", {}, "History"), list);
 }
 
-function linkOf(alert) {
+function changeInWords(one) {
+  const severity = one.severity ? `, ${one.severity}` : "";
+  const grounds = groundsInWords(one);
+  return `${one.state} at step ${whole(one.step)}${severity}: ${one.reason}${grounds ? ` (${grounds})` : ""}`;
+}
+
+export function linkOf(alert) {
   if (isOfGroup(alert)) {
     const constrained = alert.run_id.slice(`group:${alert.project}/`.length);
     const where = `/verdict?${new URLSearchParams({ project: alert.project, constrained })}`;
     return element("a", { href: where }, `${alert.project}: ${constrained}`);
   }
-  return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, alert.name ?? alert.run_id);
+  return element("a", { href: `/runs/${encodeURIComponent(alert.run_id)}` }, visible(alert.run_name ?? alert.run_id));
 }
 
 function acknowledgement(alert) {
@@ -111,8 +144,7 @@ function acknowledgement(alert) {
 }
 
 function form(alert, onAcknowledged) {
-  const author = element("input", { name: "author", required: true, maxlength: 200, autocomplete: "name" });
-  author.value = window.localStorage.getItem(AUTHOR) ?? "";
+  const author = authorField();
   const note = element("input", { name: "note", maxlength: 2000, autocomplete: "off", placeholder: "what you found or did" });
   const error = element("p", { class: "error", role: "alert", hidden: true });
   const button = element("button", { type: "submit", class: "primary" }, "Acknowledge");
@@ -121,7 +153,7 @@ function form(alert, onAcknowledged) {
     button.disabled = true;
     try {
       await post(`alerts/${path(alert.run_id, alert.alert_id)}/acknowledge`, { author: author.value, note: note.value });
-      window.localStorage.setItem(AUTHOR, author.value);
+      rememberAuthor(author.value);
       button.blur();
       button.closest("details").open = false;
       onAcknowledged();
@@ -140,5 +172,5 @@ function form(alert, onAcknowledged) {
     button,
     error,
   );
-  return element("details", {}, element("summary", {}, "Acknowledge …"), fields);
+  return element("details", { class: "acknowledge" }, element("summary", {}, "Acknowledge …"), fields);
 }

@@ -1,14 +1,19 @@
 // One card with one figure: fetched from the collector, drawn by plotly, told in words and as a table.
 
-import { ApiError, get } from "./api.js";
+import { ApiError, getNewer } from "./api.js";
 import { element, setText } from "./element.js";
+import { apply } from "./patch.js";
+import { plotly } from "./plotly.js";
+import { placeOf, stepOf } from "./ruler.js";
 import { onThemeChange, paint } from "./theme.js";
 
 const CONFIG = {
   displaylogo: false,
   responsive: true,
   doubleClick: "autosize",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d", "zoom2d"],
+  // The first of them would upload the chart to an outside host
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d", "zoom2d"],
 };
 const COARSE = window.matchMedia("(pointer: coarse)");
 
@@ -22,10 +27,12 @@ export class Chart {
     this.visible = false;
     this.stale = true;
     this.figure = null;
+    this.tag = null;
+    this.shown = null;
     this.abort = null;
     this.box = card.querySelector(".plot");
     this.note = card.querySelector(".plot-note");
-    this.area = element("div", { role: "img", hidden: true });
+    this.area = element("div", { role: "figure", hidden: true });
     this.area.style.height = "100%";
     this.box.append(this.area);
     this.reading = card.querySelector(".reading");
@@ -34,7 +41,10 @@ export class Chart {
     new IntersectionObserver((entries) => this.#seen(entries.at(-1).isIntersecting), {
       rootMargin: "200px",
     }).observe(card);
-    onThemeChange(() => this.draw());
+    onThemeChange(() => {
+      this.shown = null;
+      this.draw();
+    });
   }
 
   #seen(visible) {
@@ -51,11 +61,12 @@ export class Chart {
     const { where, parameters } = this.source();
     this.card.dataset.busy = "";
     try {
-      const figure = await get(where, parameters, abort.signal);
+      const { status, tag, body } = await getNewer(where, parameters, this.tag, abort.signal);
       if (this.abort !== abort) return;
-      this.figure = figure;
+      if (status !== 304) this.figure = status === 226 ? apply(this.figure, body) : body;
+      this.tag = tag;
       this.stale = false;
-      this.draw();
+      await this.draw();
     } catch (error) {
       if (error.name !== "AbortError") this.#fail(error);
     } finally {
@@ -73,14 +84,21 @@ export class Chart {
   }
 
   #say(text, isError = false) {
+    this.shown = null;
     this.note.hidden = false;
     this.area.hidden = true;
     setText(this.note, text);
     this.note.toggleAttribute("data-error", isError);
   }
 
-  draw() {
+  async draw() {
+    const Plotly = await plotly();
     if (!this.figure) return;
+    const { start, stop } = this.source();
+    // What stands already is not drawn again
+    const wanted = `${this.tag} ${start} ${stop}`;
+    if (this.shown === wanted) return;
+    this.shown = wanted;
     const { data, layout } = paint(this.figure);
     const meta = this.figure.layout.meta;
     setText(this.reading, meta.empty ? "" : meta.reading);
@@ -93,19 +111,21 @@ export class Chart {
     this.area.hidden = false;
     this.#frame(layout);
     const first = !this.area.classList.contains("js-plotly-plot");
-    window.Plotly.react(this.area, data, layout, CONFIG);
+    Plotly.react(this.area, data, layout, CONFIG);
     if (first) this.#listen();
     this.#fillTable();
+    this.card.dispatchEvent(new CustomEvent("drawn", { bubbles: true, detail: this }));
   }
 
   #frame(layout) {
     const { start, stop } = this.source();
     if (this.card.dataset.shape === "steps" && start !== null && stop !== null) {
-      layout.xaxis = { ...layout.xaxis, range: [start, stop], autorange: false };
+      layout.xaxis = { ...layout.xaxis, range: [start, stop].map((step) => placeOf(this.figure, step)), autorange: false };
     }
-    layout.xaxis.uirevision = `${start} ${stop}`;
+    layout.xaxis.uirevision = `${start} ${stop} ${this.figure.layout.meta.axis?.kind}`;
     if (COARSE.matches) layout.dragmode = false;
-    if (layout.height) this.area.style.height = `${layout.height}px`;
+    // The card grows with the figure, or what stands beneath would be covered
+    this.box.style.height = layout.height ? `${layout.height}px` : "";
   }
 
   #listen() {
@@ -114,8 +134,9 @@ export class Chart {
       const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
       if (change["xaxis.autorange"]) this.onZoom(null, null);
       else if (Number.isFinite(Number(range[0])) && Number.isFinite(Number(range[1]))) {
-        const start = Math.max(0, Math.floor(range[0]));
-        this.onZoom(start, Math.max(start + 1, Math.ceil(range[1])));
+        const [from, to] = range.map((place) => stepOf(this.figure, Number(place)));
+        const start = Math.max(0, Math.floor(from));
+        this.onZoom(start, Math.max(start + 1, Math.ceil(to)));
       }
     });
   }

@@ -4,12 +4,16 @@ import { ApiError, get } from "./api.js";
 import { Chart } from "./chart.js";
 import { byId, element, reconcile, setText } from "./element.js";
 import { gain, number, ruleName, toNumber, visible, whole } from "./format.js";
+import { about } from "./caller.js";
 import { groupings } from "./groupings.js";
+import { listenToKeys } from "./keys.js";
 import { Pulse } from "./pulse.js";
 import { guarded, openShell } from "./shell.js";
 import { View } from "./view.js";
 
 const FIRST_COLUMNS = ["composite_amax_forward_max", "composite_amax_forward_mean", "loss", "grad_norm"];
+const MOST_RUNS = 500;
+const MOST_PICKED = 50;
 const FIRST_KEYS = ["connection", "group", "num_streams", "precision", "learning_rate"];
 const WORDS = {
   restart: ["✓", "Restart"],
@@ -22,13 +26,19 @@ const SENTENCES = {
   undecided: "The evidence does not suffice for a decision either way.",
 };
 
+const MAX_REPORTED = 20;
 const view = new View();
 const choices = byId("choices");
+// Every run is then a group of its own
+const EACH = "run";
 let runs = [];
+
+// The runs that somebody picked; none: all of the project.
+const picked = () => view.get("runs").split(",").filter(Boolean);
 
 function chosen() {
   const field = (name) => choices.elements[name].value;
-  return { project: field("project"), group_by: field("group_by"), column: field("column"), reduce: field("reduce") };
+  return { project: field("project"), run: picked(), group_by: field("group_by"), column: field("column"), reduce: field("reduce") };
 }
 
 function source(name) {
@@ -38,28 +48,72 @@ function source(name) {
 
 const charts = ["seeds", "timelines"].map((name) => new Chart(document.querySelector(`[data-figure="${name}"]`), source(name)));
 
-function fill(name, values, preferred) {
+// Further figures appear where the collector says that it draws them.
+function showFigures(names) {
+  for (const slot of document.querySelectorAll("template.slot")) {
+    const card = slot.content.querySelector("[data-figure]");
+    const name = card.dataset.figure;
+    if (!names.includes(name)) continue;
+    slot.replaceWith(card);
+    charts.push(new Chart(card, source(name)));
+  }
+}
+
+function fill(name, values, preferred, words = visible) {
   const select = choices.elements[name];
   const wanted = view.get(name) || preferred.find((one) => values.includes(one)) || values[0] || "";
   const all = wanted && !values.includes(wanted) ? [wanted, ...values] : values;
   if ([...select.options].map((option) => option.value).join("\n") !== all.join("\n")) {
-    select.replaceChildren(...all.map((one) => element("option", { value: one }, one)));
+    select.replaceChildren(...all.map((one) => element("option", { value: one }, words(one))));
   }
   select.value = wanted;
 }
 
+// A signal is chosen from hundreds, so it is typed, and those that fit are offered.
+function fillSignal(series) {
+  const names = series.map((one) => one.series);
+  const list = byId("signals");
+  if (list.dataset.names !== names.join("\n")) {
+    list.dataset.names = names.join("\n");
+    list.replaceChildren(...names.map((name) => element("option", { value: name })));
+  }
+  const input = choices.elements.column;
+  if (input === document.activeElement) return;
+  input.value = view.get("column") || FIRST_COLUMNS.find((one) => names.includes(one)) || names[0] || "";
+}
+
 async function loadChoices() {
-  const { runs: all } = await get("runs", { limit: 500 });
-  fill("project", [...new Set(all.map((run) => run.project))], []);
+  const only = picked();
+  const found = only.length ? await runsOf(only) : [];
+  const projects = only.length ? [...new Set(found.map((run) => run.project))] : (await about({ again: true })).projects;
+  fill("project", only.length > 0 && projects.length > 1 ? ["", ...projects] : projects, [], (name) => visible(name) || "all of the chosen");
   const project = choices.elements.project.value;
-  runs = all.filter((run) => run.project === project);
-  const keys = groupings(runs);
-  fill("group_by", keys, FIRST_KEYS.filter((key) => keys.indexOf(key) < 12));
+  const ofProject = async () => (await get("runs", { project, limit: MOST_RUNS })).runs;
+  runs = only.length ? found.filter((run) => !project || run.project === project) : project ? await ofProject() : [];
+  const keys = [...groupings(runs), EACH];
+  const first = only.length ? [EACH] : FIRST_KEYS.filter((key) => keys.indexOf(key) < 12);
+  fill("group_by", keys, first, (key) => (key === EACH ? "each run by itself" : visible(key)));
   const series = runs.length ? (await get(`runs/${encodeURIComponent(runs[0].run_id)}`)).series ?? [] : [];
-  fill("column", series.map((one) => one.series), FIRST_COLUMNS);
+  fillSignal(series);
   choices.elements.reduce.value = view.get("reduce", "max");
   const perLayer = series.some((one) => one.series === choices.elements.column.value && one.layers);
   choices.elements.reduce.disabled = !perLayer;
+}
+
+// Picked runs may lie anywhere in a long list; one that was deleted meanwhile is left out.
+async function runsOf(ids) {
+  const asked = ids.slice(0, MOST_PICKED).map((id) => get(`runs/${encodeURIComponent(id)}`).catch((error) => {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }));
+  return (await Promise.all(asked)).filter(Boolean);
+}
+
+function showPicked() {
+  const count = picked().length;
+  byId("picked").hidden = count === 0;
+  setText(byId("picked").querySelector("span"), `${whole(count)} chosen runs`);
+  byId("tests-card").hidden = count > 0;
 }
 
 function showVerdict(verdict) {
@@ -136,6 +190,10 @@ function showGroups(groups) {
     element("code", {}, "foreshock demo"),
     " does both.",
   );
+  const reported = [...new Set(rows.map(({ run }) => run.run_id))].slice(0, MAX_REPORTED);
+  byId("report").hidden = reported.length < 2;
+  byId("report").href = `/compare/report?${new URLSearchParams(reported.map((id) => ["run", id]))}`;
+  setText(byId("report"), reported.length < MAX_REPORTED ? "Report" : `Report of the first ${MAX_REPORTED}`);
   setText(byId("tally"), rows.length ? `${whole(groups.length)} groups, ${whole(rows.length)} runs` : "");
 }
 
@@ -156,16 +214,21 @@ async function loadVerdict(asked) {
 
 async function load() {
   await guarded(async () => {
+    showPicked();
     await loadChoices();
     if (!runs.length) {
       showGroups([]);
       showTests({});
       return;
     }
-    const { project, group_by, column, reduce } = chosen();
-    const { groups } = await get("compare", { project, group_by, column, reduce, buckets: 50 });
+    const asked = chosen();
+    // What a link shows must not change with the next run
+    view.set({ ...asked, run: null }, { replace: true });
+    const { groups, figures } = await get("compare", { ...asked, buckets: 50 });
+    showFigures(figures);
     showGroups(groups);
-    await loadVerdict({ project, group_by });
+    if (picked().length) byId("verdict").hidden = true;
+    else await loadVerdict({ project: asked.project, group_by: asked.group_by });
     for (const chart of charts) await chart.refresh();
   });
 }
@@ -178,6 +241,11 @@ choices.addEventListener("change", (event) => {
   view.set(changes);
   load();
 });
+byId("picked").querySelector("button").addEventListener("click", () => {
+  view.set({ runs: null, group_by: null, project: null });
+  load();
+});
+listenToKeys([{ keys: ["/"], words: "choose a signal", act: () => choices.elements.column.select() }]);
 choices.addEventListener("submit", (event) => event.preventDefault());
 view.onBack(load);
 

@@ -1,5 +1,7 @@
 // Numbers, steps and times as people read them.
 
+import { now } from "./servertime.js";
+
 const WORDS = { NaN: Number.NaN, Infinity: Number.POSITIVE_INFINITY, "-Infinity": Number.NEGATIVE_INFINITY };
 
 // JSON has no NaN or infinity, so the API writes them as words; null and absent stay null.
@@ -47,10 +49,19 @@ export function duration(seconds) {
   return `${(seconds / 86400).toFixed(1)} days`;
 }
 
+export function bytes(value) {
+  const seen = toNumber(value);
+  if (seen === null) return "–";
+  const unit = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(seen, 1)) / 3)));
+  return `${number(seen / 1000 ** unit, 3)} ${["bytes", "kB", "MB", "GB", "TB"][unit]}`;
+}
+
 export function ago(time) {
   const seen = toNumber(time);
   if (seen === null || seen <= 0) return "";
-  const seconds = Date.now() / 1000 - seen;
+  const seconds = now() - seen;
+  // Told by a clock that is ahead of the collector's: an age would be nonsense
+  if (seconds < -90) return `at ${clock(seen)} by a clock that is ahead`;
   return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 

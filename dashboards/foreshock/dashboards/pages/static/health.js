@@ -1,11 +1,21 @@
-// Reads a run's health from what the collector tells: values, alerts, state.
+// The layers of a run by their newest values. What they mean for its health the collector says.
 
-import { gapsOf } from "./coverage.js";
-import { gain, number, ruleName, toNumber, whole } from "./format.js";
+import { toNumber } from "./format.js";
 
 export const EXIT_GAIN = 10;
+// All that the head of a run's page says; of a deep model every signal would be tens of kilobytes a second
+export const SHOWN_SERIES = [
+  "loss",
+  "grad_norm",
+  "clip_coefficient",
+  "headroom_bits",
+  "step_seconds",
+  "layer_amax_forward_mean",
+  "layer_amax_backward_mean",
+  "composite_amax_forward_mean",
+  "composite_amax_backward_mean",
+];
 const HEALTHY_GAIN = 1.6;
-const LAYER_BAND = [0.9, 1.1];
 const LOW_HEADROOM = 4;
 const COLUMN = /^(.+)\[(\d+)\]$/;
 
@@ -29,6 +39,16 @@ export function worstOf(layers) {
   return layers.reduce((worst, one) => (worst && badness(worst.value) >= badness(one.value) ? worst : one), null);
 }
 
+// Within this no layer's gain counts as moved, as the health's words have it.
+export function isStill(value) {
+  return value >= 0.9 && value <= 1.1;
+}
+
+// Whether a run's health names a layer that moves, or had moved.
+export function hasLayer(health) {
+  return Number.isInteger(health?.layer);
+}
+
 export function layerGains(values) {
   return byLayer(values, ["layer_amax_forward_mean", "layer_amax_backward_mean"]);
 }
@@ -49,106 +69,4 @@ export function headroomClass(value) {
   if (seen === null) return "none";
   if (!(seen > 0)) return "off";
   return seen < LOW_HEADROOM ? "uneasy" : "";
-}
-
-const isOpen = (alert) => alert.state !== "resolved";
-const stepOf = (alert) => alert.fired_step ?? alert.opened_step;
-const earliest = (alerts) => alerts.reduce((first, one) => (first && stepOf(first) <= stepOf(one) ? first : one), null);
-// A lost heartbeat is a matter of contact, not of the training's health.
-const isGrave = (alert) =>
-  alert.severity === "critical" && alert.state === "firing" && alert.rule !== "heartbeat_lost";
-const isDeath = (alert) => alert.rule === "nonfinite" && alert.subject === "loss";
-
-// {level, sign, word, sentence}: in ten seconds, is it safe, which layer moves, since when.
-export function healthOf(run, alerts, latest) {
-  const values = latest?.values ?? {};
-  const loss = toNumber(values.loss);
-  const open = alerts.filter(isOpen);
-  const critical = open.filter(isGrave);
-  const died = (loss !== null && !Number.isFinite(loss)) || open.some(isDeath);
-  if (died) return diverged(run, alerts, latest, loss);
-  if (run.state === "crashed") return crashed(run, values);
-  if (critical.length) return atRisk(critical, values);
-  if (run.state === "lost") return lost(run);
-  if (latest?.step === null || latest?.step === undefined || latest.step < 0) {
-    const sentence = "The run is registered; its first step has not arrived.";
-    return { level: "unknown", sign: "…", word: "No data yet", sentence };
-  }
-  return calm(run, open, values);
-}
-
-function crashed(run, values) {
-  const sentence = `The run ended with an error after step ${whole(run.last_step)}. ${movement(values)}`;
-  return { level: "dead", sign: "✕", word: "Crashed", sentence };
-}
-
-function lost(run) {
-  const sentence =
-    `Nothing has been heard since step ${whole(run.last_step)}. Is the process alive? ` +
-    "The probe sends what it kept when it comes back.";
-  return { level: "watch", sign: "?", word: "Contact lost", sentence };
-}
-
-function diverged(run, alerts, latest, loss) {
-  const broken = earliest(alerts.filter((one) => isDeath(one) && isOpen(one)));
-  const at = run.summary?.died_step ?? (broken ? broken.opened_step : latest.step);
-  const what = loss !== null && !Number.isFinite(loss) ? `The loss is ${number(loss)}` : "Values are not finite";
-  const isWarning = (one) => one.severity === "critical" && one.fired_step !== null && one.fired_step < at;
-  const warned = earliest(alerts.filter((one) => isWarning(one) && !isDeath(one)));
-  const lead = warned
-    ? ` “${ruleName(warned.rule)}” had warned at step ${whole(stepOf(warned))}, ${whole(at - stepOf(warned))} steps before.`
-    : "";
-  const layer = run.summary?.worst_layer ?? null;
-  const moved = layer === null ? "" : ` Layer ${layer} had moved most.`;
-  const sentence = `${what} since step ${whole(at)}.${lead}${moved}`;
-  return { level: "dead", sign: "✕", word: `Diverged at step ${whole(at)}`, sentence };
-}
-
-function atRisk(critical, values) {
-  const first = earliest(critical);
-  const loss = toNumber(values.loss);
-  const still = loss === null ? "" : ` The loss (${number(loss)}) may still look healthy.`;
-  return {
-    level: "risk",
-    sign: "!",
-    word: `At risk since step ${whole(stepOf(first))}`,
-    sentence: `${movement(values)}${still}`.trim() || first.reason,
-  };
-}
-
-function calm(run, open, values) {
-  const composite = worstOf(compositeGains(values));
-  const headroom = toNumber(values.headroom_bits);
-  const uneasy = [];
-  if (open.length) uneasy.push(`${ruleName(earliest(open).rule)} since step ${whole(stepOf(earliest(open)))}.`);
-  if (composite && gainClass(composite.value)) uneasy.push("The composite gain has left its healthy band (0.6 to 1.6).");
-  if (headroom !== null && headroom < LOW_HEADROOM) uneasy.push(`Only ${number(headroom)} bits of headroom are left.`);
-  const ended = run.state === "finished" ? `Finished at step ${whole(run.last_step)}. ` : "";
-  const gaps = gapsOf(run, layerGains(values).length > 0);
-  const seen = gaps.length ? `Seen: ${gaps.join("; ")}. ` : "";
-  if (uneasy.length) {
-    const sentence = `${ended}${uneasy.join(" ")} ${seen}${movement(values)}`.trim();
-    return { level: "watch", sign: "!", word: "Watch", sentence };
-  }
-  if (gaps.length) {
-    const sentence = `${ended}No open alerts in what was seen (${gaps.join("; ")}). ${movement(values)}`.trim();
-    return { level: "partial", sign: "–", word: "Seen in part", sentence };
-  }
-  return { level: "safe", sign: "✓", word: "Safe", sentence: `${ended}No open alerts. ${movement(values)}`.trim() };
-}
-
-function movement(values) {
-  const layer = worstOf(layerGains(values));
-  const composite = worstOf(compositeGains(values));
-  const parts = [];
-  if (layer) {
-    const inside = layer.value >= LAYER_BAND[0] && layer.value <= LAYER_BAND[1];
-    const moves = `Layer ${layer.layer} moves most: its gain, mean over tokens, is ${gain(layer.value)}.`;
-    parts.push(inside ? "Every layer is within 0.9× to 1.1×." : moves);
-  }
-  if (composite) {
-    const limits = `healthy up to ${HEALTHY_GAIN}×, exit over ${EXIT_GAIN}×`;
-    parts.push(`All layers multiplied: ${gain(composite.value)} at layer ${composite.layer} (${limits}).`);
-  }
-  return parts.join(" ");
 }

@@ -6,7 +6,8 @@ export class Pulse {
     this.interval = interval;
     this.wanted = false;
     this.running = false;
-    this.last = 0;
+    // The first piece does not wait: the page is empty until then
+    this.last = Number.NEGATIVE_INFINITY;
     this.timer = null;
     this.paused = false;
     document.addEventListener("visibilitychange", () => this.#schedule());

@@ -1,90 +1,95 @@
-// The page of one run: is it safe, which layer moves, since when; then the figures.
+// The page of one run: is it safe, which layer moves, since when; then its figures, family by family.
 
 import { get, path } from "./api.js";
-import { alertCard, reasonOf, severity, since, stateOf } from "./alert.js";
-import { Chart } from "./chart.js";
-import { byId, element, reconcile, setText } from "./element.js";
-import { ruleName, whole } from "./format.js";
-import { Pulse } from "./pulse.js";
+import { Board } from "./board.js";
+import { catalogueOf, found, tabsOf } from "./catalogue.js";
+import { axisOf, AXES, parametersOf, SMOOTHINGS, smoothingOf } from "./choices.js";
+import { Cursor } from "./cursor.js";
+import { byId, element, setText } from "./element.js";
+import { FigureTools } from "./figure_tools.js";
+import { visible } from "./format.js";
+import { Happenings } from "./happenings.js";
 import { showConfig, showHead } from "./head.js";
-import { showVitals } from "./vitals.js";
-import { guarded, openShell } from "./shell.js";
+import { hasLayer, layerGains, SHOWN_SERIES } from "./health.js";
+import { listenToKeys } from "./keys.js";
+import { layerAddress, openLayersFrom } from "./layer_links.js";
+import { momentsOf } from "./moments.js";
+import { openNotes } from "./notes.js";
+import { Pulse } from "./pulse.js";
+import { showAlerts } from "./run_alerts.js";
+import { guarded, notice, openShell } from "./shell.js";
+import { showSpan } from "./span.js";
 import { drawStrip } from "./strip.js";
+import { Tabs } from "./tabs.js";
+import { Timeline } from "./timeline.js";
 import { View } from "./view.js";
-import { healthOf, layerGains } from "./health.js";
+import { showVitals } from "./vitals.js";
 
 const RUN_ID = decodeURIComponent(window.location.pathname.split("/").filter(Boolean).at(-1));
 const WHERE = `runs/${path(RUN_ID)}`;
-const DEFAULT_MAP = "layer_amax_forward_max";
-const MAX_CARDS = 3;
 const DETAIL_MS = 5000;
 const CLOCK_MS = 10000;
-const IS_TOUCH = window.matchMedia("(pointer: coarse)").matches;
-const WHOLE_RUN = IS_TOUCH ? "whole run" : "whole run · drag on a figure to zoom all";
 
 const view = new View();
-const state = { run: null, alerts: [], latest: null, detailAt: 0, alertsDirty: true, detailDirty: true };
+const happenings = new Happenings(WHERE);
+const state = { run: null, latest: null, health: null, detailAt: 0, detailDirty: true, tabs: [] };
 
-function figureSource(name) {
-  return () => {
-    const start = view.step("from");
-    const stop = view.step("to");
-    const parameters = { start, stop, attempt: view.step("attempt"), buckets: buckets(name) };
-    if (name === "gain_map") parameters.series = view.get("map", DEFAULT_MAP);
-    if (name === "loss" && view.get("log") === "1") parameters.log_y = "true";
-    return { where: `${WHERE}/figures/${path(name)}`, parameters, start, stop };
-  };
+const tools = new FigureTools(view, {
+  subject: () => visible(state.run?.name || RUN_ID),
+  mapWhere: `${WHERE}/map`,
+});
+const board = new Board(byId("figures"), { sourceOf, onZoom: zoom, toolsOf: (entry, chart) => tools.of(entry, chart) });
+const tabs = new Tabs(byId("tabs"), byId("panel"), (id) => {
+  byId("search").value = "";
+  view.set({ tab: id === "overview" ? null : id, q: null });
+  showTab();
+});
+const timeline = new Timeline(byId("timeline"), zoom);
+const cursor = new Cursor(byId("figures"), () => board.shown, (step) => timeline.showCursor(step));
+openLayersFrom(byId("figures"), RUN_ID, view);
+byId("figures").addEventListener("drawn", (event) => tools.showScale(event.detail));
+
+function sourceOf(entry, card) {
+  const parameters = { ...parametersOf(entry, view), buckets: buckets(card.clientWidth) };
+  return { where: `${WHERE}/figures/${path(entry.name)}`, parameters, start: parameters.start, stop: parameters.stop };
 }
 
 // A bucket narrower than a pixel is work for nothing.
-function buckets(name) {
-  const width = document.querySelector(`[data-figure="${name}"]`).clientWidth;
+function buckets(width) {
   return width > 1100 ? 500 : width > 500 ? 400 : 250;
 }
 
 function zoom(start, stop) {
   view.set({ from: start, to: stop });
   showWindow();
-  drawFigures();
-}
-
-let charts = [];
-
-// Figures are asked for once the run is known to exist.
-function makeCharts() {
-  if (charts.length) return;
-  charts = [...document.querySelectorAll("[data-figure]")].map(
-    (card) => new Chart(card, figureSource(card.dataset.figure), card.dataset.shape === "steps" ? zoom : null),
-  );
-}
-
-// One after another: the page stays responsive, and a slow collector gets one question at a time.
-async function drawFigures() {
-  for (const chart of charts) await chart.refresh();
-}
-
-function refreshOne(name) {
-  charts.find((chart) => chart.name === name)?.refresh();
+  board.draw();
 }
 
 function showWindow() {
-  const [start, stop] = [view.step("from"), view.step("to")];
-  const zoomed = start !== null && stop !== null;
-  setText(byId("window"), zoomed ? `steps ${whole(start)} to ${whole(stop)}` : WHOLE_RUN);
-  byId("reset-zoom").hidden = !zoomed;
+  showSpan(view);
+  timeline.showWindow(view.step("from"), view.step("to"));
+  linkLayer();
 }
 
-function showMapChoices(run) {
-  const select = byId("map-series");
-  const names = (run.series ?? []).filter((one) => one.layers !== null && one.layers !== undefined).map((one) => one.series);
-  if (select.options.length === names.length) return;
-  select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-  select.value = view.get("map", DEFAULT_MAP);
+// What is searched for stands in the place of a tab's figures.
+function showTab() {
+  const words = view.get("q").trim();
+  tabs.choose(view.get("tab", "overview"));
+  linkLayer();
+  const isOverview = tabs.chosen === "overview" && !words;
+  for (const node of document.querySelectorAll("[data-of-overview]")) node.hidden = !isOverview;
+  const all = [...new Set(state.tabs.flatMap((tab) => tab.figures))];
+  const figures = words ? found(all, words) : (state.tabs.find((tab) => tab.id === tabs.chosen)?.figures ?? []);
+  board.show(figures);
+  byId("no-figures").hidden = figures.length > 0;
+  const [told, next] = words
+    ? [`No figure is called “${words}”.`, "Clear the search, or choose another tab."]
+    : ["Nothing to draw yet.", "Figures appear by themselves with the first step. Should it train by now? The probe says in the trainer's log where it sends to."];
+  byId("no-figures").replaceChildren(element("strong", {}, told), next);
 }
 
 function showAttempts(run) {
-  const attempts = run.attempts ?? [];
-  const numbers = attempts.map((one) => (typeof one === "object" ? one.attempt : one));
+  const numbers = run.attempts ?? [];
   byId("attempt-label").hidden = numbers.length < 2;
   const select = byId("attempt");
   if (select.options.length === numbers.length + 1) return;
@@ -94,57 +99,36 @@ function showAttempts(run) {
 }
 
 function showHealth() {
-  const { run, alerts, latest } = state;
-  if (!run) return;
-  const health = healthOf(run, alerts, latest);
+  const { run, latest, health } = state;
+  if (!run || !health) return;
+  const gains = layerGains(latest?.values ?? {});
   byId("health").dataset.level = health.level;
   setText(byId("health").querySelector(".sign"), health.sign);
   setText(byId("health-word"), health.word);
   setText(byId("health-sentence"), health.sentence);
-  drawStrip(byId("depth"), layerGains(latest?.values ?? {}));
-  showVitals(run, latest);
+  drawStrip(byId("depth"), gains);
+  showVitals(run, latest, health);
+  // The layer that the words name, so that one page names one; where none moves, none
+  byId("open-layer").hidden = !hasLayer(health);
+  if (!hasLayer(health)) return;
+  setText(byId("open-layer"), `Open layer ${health.layer}`);
+  linkLayer();
 }
 
-function alertRow(alert) {
-  const seen = alert.acknowledged_at ? element("span", { class: "sub" }, "acknowledged") : null;
-  return element(
-    "tr",
-    {},
-    element("td", { class: "whole" }, severity(alert), element("span", { class: "sub" }, alert.subject)),
-    element("td", { "data-label": "State" }, stateOf(alert), seen),
-    element("td", { class: "num", "data-label": "Since step" }, whole(since(alert))),
-    element("td", { class: "whole", "data-label": "Reason" }, ...reasonOf(alert)),
-  );
+// The link carries the view as it is now.
+function linkLayer() {
+  const { health } = state;
+  if (health && hasLayer(health)) byId("open-layer").href = layerAddress(RUN_ID, health.layer, view);
 }
 
-// The charts must stay in sight: the worst few get a card, one a rule, the others fold away.
-function partAlerts(open) {
-  const first = open.filter((alert, place) => open.findIndex((one) => one.rule === alert.rule) === place).slice(0, MAX_CARDS);
-  return [first, open.filter((alert) => !first.includes(alert))];
-}
-
-function showAlerts() {
-  const rank = { critical: 0, warning: 1, info: 2 };
-  const open = state.alerts.filter((alert) => alert.state === "firing" && !alert.acknowledged_at);
-  const exits = (alert) => (String(alert.rule).startsWith("exit") ? 0 : 1);
-  open.sort((a, b) => (rank[a.severity] ?? 3) - (rank[b.severity] ?? 3) || exits(a) - exits(b) || since(a) - since(b));
-  const key = (alert) => `${alert.run_id}/${alert.alert_id}`;
-  const changed = () => {
-    state.alertsDirty = true;
+function showHappenings() {
+  showAlerts(happenings.alerts, () => {
+    happenings.isOld = true;
     pulse.beat();
-  };
-  const card = (alert) => alertCard(alert, { onAcknowledged: changed });
-  const [first, more] = partAlerts(open);
-  reconcile(byId("open-alerts"), first, key, card);
-  reconcile(byId("more-open-alerts"), more, key, card);
-  byId("more-alerts").hidden = more.length === 0;
-  const names = [...new Set(more.map((alert) => ruleName(alert.rule)))].join(", ");
-  setText(byId("more-alerts").querySelector("summary"), `${more.length} more open: ${names}`);
-  reconcile(byId("alerts").tBodies[0], state.alerts, key, alertRow);
-  byId("alerts").hidden = state.alerts.length === 0;
-  byId("no-alerts").hidden = state.alerts.length > 0;
-  const words = "Rules watch this run as it trains; what they find appears here by itself.";
-  byId("no-alerts").replaceChildren(element("strong", {}, "No alerts"), words);
+  });
+  const end = Math.max(state.run.last_step, view.step("to") ?? 0);
+  timeline.show(momentsOf(happenings, view.step("attempt")), end);
+  showWindow();
 }
 
 async function loadDetail() {
@@ -154,45 +138,60 @@ async function loadDetail() {
   state.detailDirty = false;
   showHead(state.run);
   showConfig(state.run);
-  showMapChoices(state.run);
   showAttempts(state.run);
+  tools.showSeries(state.run.series.filter((one) => one.layers !== null && one.layers !== undefined).map((one) => one.series));
 }
 
-async function loadAlerts() {
-  if (!state.alertsDirty) return;
-  const { alerts } = await get(`${WHERE}/alerts`, { limit: 500 });
-  state.alerts = alerts;
-  state.alertsDirty = false;
-  showAlerts();
+async function loadCatalogue() {
+  if (state.tabs.length && state.numSeries === state.run.series.length) return;
+  state.numSeries = state.run.series.length;
+  const catalogue = await catalogueOf(WHERE);
+  state.tabs = tabsOf(catalogue);
+  tabs.show(state.tabs);
+  for (const choice of byId("axis").options) choice.disabled = !catalogue.axes.includes(choice.value || "step");
+  showTab();
 }
 
+async function loadLatest() {
+  state.latest = await get(`${WHERE}/latest`, { series: SHOWN_SERIES });
+}
+
+async function loadHealth() {
+  state.health = await get(`${WHERE}/health`);
+}
+
+// All at once: figures wait for no words, nor words for figures.
 async function load() {
   await guarded(async () => {
+    const known = loadDetail().then(loadCatalogue);
+    // What keeps the run from being known is told where `known` is waited for
+    const drawn = known.then(() => board.draw(), () => {});
     try {
-      await loadDetail();
+      await Promise.all([known.then(() => happenings.load(state.run)), loadLatest(), loadHealth()]);
     } catch (error) {
       if (error.status === 404) return showMissing(error);
       throw error;
     }
-    makeCharts();
-    state.latest = await get(`${WHERE}/latest`);
-    await loadAlerts();
+    showHappenings();
     showHealth();
-    await drawFigures();
+    await drawn;
   });
 }
 
+// What was seen of a run that is deleted stays to be read.
 function showMissing(error) {
+  pulse.pause(true);
+  byId("pause").disabled = true;
+  if (state.latest) return notice("This run was deleted. What you see is what this page had read of it; nothing new will come.", "gone");
   const link = element("a", { href: "/" }, "See all runs");
   const words = [element("strong", {}, "No such run"), `${error.message}. `, link, "."];
   byId("main").replaceChildren(element("div", { class: "card empty" }, words));
-  pulse.pause(true);
 }
 
 const pulse = new Pulse(load);
 
 function everythingIsNew() {
-  state.alertsDirty = true;
+  happenings.isOld = true;
   state.detailDirty = true;
   pulse.beat();
 }
@@ -204,39 +203,69 @@ byId("pause").addEventListener("click", (event) => {
   setText(event.currentTarget, paused ? "Paused: resume" : "Pause");
   pulse.pause(paused);
 });
-byId("map-series").addEventListener("change", (event) => {
-  view.set({ map: event.target.value === DEFAULT_MAP ? null : event.target.value });
-  refreshOne("gain_map");
-});
 byId("attempt").addEventListener("change", (event) => {
   view.set({ attempt: event.target.value, from: null, to: null });
-  showWindow();
-  drawFigures();
+  showHappenings();
+  board.draw();
 });
-byId("log-loss").addEventListener("change", (event) => {
-  view.set({ log: event.target.checked ? "1" : null });
-  refreshOne("loss");
+for (const option of ["axis", "smooth"]) {
+  byId(option).addEventListener("change", (event) => {
+    view.set({ [option]: event.target.value });
+    board.redraw(option);
+  });
+}
+byId("search").addEventListener("input", (event) => {
+  view.set({ q: event.target.value }, { replace: true });
+  showTab();
 });
 
 function readView() {
-  byId("log-loss").checked = view.get("log") === "1";
-  byId("map-series").value = view.get("map", DEFAULT_MAP);
+  byId("search").value = view.get("q");
   byId("attempt").value = view.get("attempt");
+  byId("axis").value = axisOf(view) === AXES[0] ? "" : axisOf(view);
+  byId("smooth").value = smoothingOf(view) ?? "";
+  tools.showSeries(tools.series);
   showWindow();
 }
 
 view.onBack(() => {
   readView();
-  drawFigures();
+  showTab();
+  board.draw();
 });
+
+byId("smooth").append(...SMOOTHINGS.map((steps) => element("option", { value: steps }, `half-life ${steps} points`)));
+const writeNote = openNotes(RUN_ID, {
+  stepNow: () => cursor.step ?? view.step("to") ?? Math.max(0, state.run?.last_step ?? 0),
+  onNoted: everythingIsNew,
+});
+const help = listenToKeys([
+  { keys: ["j"], words: "next figure", act: () => board.step(1) },
+  { keys: ["k"], words: "previous figure", act: () => board.step(-1) },
+  { keys: ["ArrowLeft", "ArrowRight"], words: "move the cursor, in a figure", when: () => board.focused(), act: moveCursor },
+  { keys: ["["], words: "previous tab", act: () => tabs.move(-1) },
+  { keys: ["]"], words: "next tab", act: () => tabs.move(1) },
+  { keys: ["/"], words: "search for a figure", act: () => byId("search").focus() },
+  { keys: ["0"], words: "show the whole run", act: () => zoom(null, null) },
+  { keys: ["l"], words: "open the layer that moves most", act: () => byId("open-layer").hidden || byId("open-layer").click() },
+  { keys: ["n"], words: "write a note", act: writeNote },
+  { keys: ["p"], words: "pause, and go on", act: () => byId("pause").click() },
+]);
+byId("help").addEventListener("click", () => help.showModal());
+
+function moveCursor(event) {
+  const places = (event.key === "ArrowLeft" ? -1 : 1) * (event.shiftKey ? 10 : 1);
+  cursor.nudge(board.focused(), places);
+}
 
 // A silent run sends no news, so that it is silent must be told by the clock.
 window.setInterval(() => state.run && showHead(state.run), CLOCK_MS);
 
+byId("report").href = `/runs/${path(RUN_ID)}/report`;
 const live = openShell(RUN_ID);
 live.on("step", () => pulse.beat());
 live.on("alert", () => {
-  state.alertsDirty = true;
+  happenings.isOld = true;
   pulse.beat();
 });
 live.on("run", everythingIsNew);

@@ -14,7 +14,14 @@ export function openShell(runId = null) {
   live.on("alert", () => count.beat());
   live.on("back", () => count.beat());
   count.beat();
+  showHere();
   return live;
+}
+
+// Where the pages do not fit beside one another, the one that is open is in sight.
+function showHere() {
+  const here = document.querySelector(".top nav [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 24;
 }
 
 function showState(state) {
@@ -37,7 +44,8 @@ async function countAlerts() {
   }
 }
 
-function notice(text, reason) {
+// A line at the top of the page, until what has the same reason is cleared.
+export function notice(text, reason) {
   const line = byId("notice");
   line.dataset.reason = reason;
   line.hidden = false;

@@ -2,7 +2,7 @@
 
 import { element, setText } from "./element.js";
 import { gain } from "./format.js";
-import { worstOf } from "./health.js";
+import { isStill, worstOf } from "./health.js";
 
 const LADDER = [2, 5, 10, 100, 1e4, 1e8, 1e16];
 
@@ -17,7 +17,7 @@ export function drawStrip(figure, layers) {
   const cells = layers.map(({ layer, value }, at) => {
     const broken = heights[at] === null;
     const part = broken ? 1 : Math.max(-1, Math.min(1, heights[at] / reach));
-    const isWorst = worst.layer === layer && !isBroken;
+    const isWorst = worst.layer === layer && !isBroken && !isStill(value);
     const cell = element("span", { title: `layer ${layer}: ${gain(value)}`, "data-worst": isWorst });
     cell.style.background = broken ? "var(--broken)" : `var(--scale-${Math.round(4 + 4 * part)})`;
     cell.style.height = `${Math.round(30 + 70 * Math.abs(part))}%`;
@@ -27,6 +27,10 @@ export function drawStrip(figure, layers) {
   const [left, right] = figure.querySelectorAll(".ends span");
   setText(left, "layer 0");
   setText(right, `layer ${layers.at(-1).layer}`);
-  const told = Number.isFinite(worst.value) ? `farthest from 1 is layer ${worst.layer}, ${gain(worst.value)}` : "not finite";
-  setText(figure.querySelector("figcaption"), `Gain by layer, now, mean over tokens: ${told}`);
+  setText(figure.querySelector("figcaption"), `Gain by layer, now, mean over tokens: ${inWords(worst)}`);
+}
+
+function inWords({ layer, value }) {
+  if (!Number.isFinite(value)) return "not finite";
+  return isStill(value) ? "all within 0.9× to 1.1×" : `farthest from 1 is layer ${layer}, ${gain(value)}`;
 }

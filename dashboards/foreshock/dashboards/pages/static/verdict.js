@@ -1,6 +1,7 @@
 // The page of the restart verdict: in words, condition by condition, with the numbers behind each.
 
 import { ApiError, get } from "./api.js";
+import { about } from "./caller.js";
 import { byId, element, reconcile, setText } from "./element.js";
 import { gain, number, ruleName, toNumber, visible, whole } from "./format.js";
 import { groupings } from "./groupings.js";
@@ -15,6 +16,7 @@ const READINGS = [
   ["after_fault", "Within 10 % of the fault"],
   ["before_onset", "At most 10 % before the onset"],
 ];
+const MOST_RUNS = 500;
 const ITSELF = ["", "found by itself"];
 const NAMES = ["project", "group_by", "constrained", "baseline"];
 
@@ -33,10 +35,10 @@ function fill(name, options, wanted) {
 const named = (values) => values.map((value) => [value, visible(value)]);
 
 async function loadChoices() {
-  const { runs: all } = await get("runs", { limit: 500 });
-  const projects = [...new Set(all.map((run) => run.project))];
+  const { projects } = await about({ again: true });
   fill("project", named(projects), view.get("project") || projects[0] || "");
-  const runs = all.filter((run) => run.project === choices.elements.project.value);
+  const project = choices.elements.project.value;
+  const runs = project ? (await get("runs", { project, limit: MOST_RUNS })).runs : [];
   fill("group_by", [ITSELF, ...named(groupings(runs))], view.get("group_by"));
   return runs.length > 0 || Boolean(view.get("project"));
 }
@@ -113,7 +115,7 @@ function runLink(run) {
 
 function groupRow({ group, run }) {
   const peak = toNumber(run.log_peak_gain);
-  const role = group.role === "other" ? null : element("span", { class: "sub" }, group.role);
+  const role = group.role === "other" ? null : element("span", { class: "sub role" }, group.role);
   const died = run.died ? element("span", { class: "sub off" }, "died") : null;
   return element(
     "tr",

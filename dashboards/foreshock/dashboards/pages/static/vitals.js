@@ -2,20 +2,20 @@
 
 import { byId, element } from "./element.js";
 import { bits, duration, gain, number, share, toNumber, whole } from "./format.js";
-import { compositeGains, gainClass, headroomClass, layerGains, worstOf } from "./health.js";
+import { compositeGains, gainClass, hasLayer, headroomClass, layerGains, worstOf } from "./health.js";
 
 function vital(name, text, note = "", kind = "") {
   const value = element("dd", { class: kind }, text, note ? element("small", {}, note) : null);
   return element("div", {}, element("dt", {}, name), value);
 }
 
-export function showVitals(run, latest) {
+export function showVitals(run, latest, health) {
   const values = latest?.values ?? {};
   byId("vitals").replaceChildren(
     stepVital(run, values, latest?.step ?? run.last_step),
     lossVital(values),
     compositeVital(worstOf(compositeGains(values))),
-    layerVital(worstOf(layerGains(values))),
+    layerVital(health, layerGains(values)),
     gradientVital(values),
     headroomVital(values),
   );
@@ -35,13 +35,18 @@ function lossVital(values) {
 
 function compositeVital(composite) {
   if (!composite) return vital("Worst composite gain", "–");
-  const where = Number.isFinite(composite.value) ? `layer ${composite.layer}, mean over tokens` : "";
-  return vital("Worst composite gain", gain(composite.value), where, gainClass(composite.value));
+  const kind = gainClass(composite.value);
+  // A layer is named only where it is news
+  const where = kind ? `at layer ${composite.layer}, mean over tokens` : "within 0.6× to 1.6×";
+  return vital("Worst composite gain", gain(composite.value), Number.isFinite(composite.value) ? where : "", kind);
 }
 
-function layerVital(layer) {
-  if (!layer || !Number.isFinite(layer.value)) return vital("Layer that moves most", "–");
-  return vital("Layer that moves most", `layer ${layer.layer}`, `gain ${gain(layer.value)}, mean over tokens`);
+// As the words have it: a router or a stream may move where every gain stands still
+function layerVital(health, gains) {
+  const name = "Layer that moves most";
+  if (!hasLayer(health)) return vital(name, gains.length ? "none" : "–");
+  const since = Number.isInteger(health.moved_since) ? `since step ${whole(health.moved_since)}` : "";
+  return vital(name, `layer ${health.layer}`, since);
 }
 
 function gradientVital(values) {

@@ -1,15 +1,18 @@
 """An additive logistic model of rising ramps, fitted under the bound that nothing takes danger away.
 
+Features with a prior are drawn towards it, all others towards nothing.
+
 Shape suffixes: N samples, F features, H heads, K knots of one feature, P ramps of all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from scipy.optimize import minimize
 
+from foreshock.reference_models.scenarios.fitting.priors import PRIORS
 from foreshock.reference_models.scenarios.fitting.sheet import Sheet
 from foreshock.reference_models.scenarios.scoring.watcher import BoolArray, FloatArray
 from foreshock.server.detection.forecast.features import FEATURES
@@ -18,6 +21,7 @@ from foreshock.server.detection.forecast.fusion import (
     HORIZONS,
     MODEL_VERSION,
     NUM_HEADS,
+    Model,
     ModelFile,
     Ramps,
     build,
@@ -29,12 +33,13 @@ _HEALTHY_CUTS: Final = (0.5, 0.9, 0.99, 0.999)
 _ENDANGERED_CUTS: Final = (0.5, 0.8)
 # A feature that is known of fewer rows of either kind cannot be placed
 _LEAST_ROWS: Final = 50
-# A rate above all that the run has known: too rare for quantiles, so its knots are given, in nats
-_GIVEN_KNOTS: Final = {"rate.surge": (0.1, 0.2, 0.3, 0.6)}
-# Rows of that rare state, beyond the warm-up, count for more
+# Rows with a rate above all that the run has known are rare beyond the warm-up, and count for more
+_RARE: Final = "rate.surge"
 _RARE_WEIGHT: Final = 8.0
 _WARM_UP_ROWS: Final = 100
 _PLACE: Final = {feature.name: place for place, feature in enumerate(FEATURES)}
+# Draws towards the prior
+_TO_PRIOR: Final = 1e-2
 # Shrinks many small parts (squares) and drops idle ones (sums)
 _SQUARES: Final = 1e-3
 _SUMS: Final = 1e-4
@@ -52,14 +57,14 @@ class Samples:
 
 def gather(sheets: Sequence[Sheet]) -> Samples:
     """All rows that count near an event, and a part of the others."""
-    surge = _PLACE["rate.surge"]
+    surge, least = _PLACE[_RARE], PRIORS[_RARE].knots[0]
     parts = []
     for sheet in sheets:
         rows = np.arange(len(sheet.counts_R))
         near_R = sheet.ahead_RH[:, len(HORIZONS) - 1]
         kept = sheet.counts_R & (near_R | (rows % STRIDE == 0))
         weight = np.where(near_R, 1.0, float(STRIDE))
-        is_rare = (sheet.features_RF[:, surge] > _GIVEN_KNOTS["rate.surge"][0]) & (rows > _WARM_UP_ROWS)
+        is_rare = (sheet.features_RF[:, surge] > least) & (rows > _WARM_UP_ROWS)
         weight = np.where(is_rare, _RARE_WEIGHT * weight, weight)
         parts.append((sheet.features_RF[kept], sheet.ahead_RH[kept], weight[kept]))
     features, ahead, weights = zip(*parts, strict=True)
@@ -77,8 +82,9 @@ def fit(sheets: Sequence[Sheet], alarm: float = 0.0, structural: float = 0.0) ->
     }
     frame = build(ModelFile(MODEL_VERSION, [0.0] * NUM_HEADS, empty, alarm, structural))
     climbed_NP = frame.ramps(samples.features_NF)
+    towards = _Towards.of(frame)
     fitted = [
-        _logistic(climbed_NP, samples.ahead_NH[:, head].astype(np.float64), samples.weight_N)
+        _logistic(climbed_NP, samples.ahead_NH[:, head].astype(np.float64), samples.weight_N, towards)
         for head in range(NUM_HEADS)
     ]
     features = {}
@@ -92,9 +98,10 @@ def fit(sheets: Sequence[Sheet], alarm: float = 0.0, structural: float = 0.0) ->
 
 
 def _knots(place: int, samples: Samples) -> tuple[float, ...]:
-    """Where a feature's line bends: at cuts of healthy rows and of those before an event; () if unknown."""
-    if (given := _GIVEN_KNOTS.get(FEATURES[place].name)) is not None:
-        return given
+    """Where a feature's line bends: as its prior says, else at cuts of healthy rows and of those before an
+    event; () if unknown."""
+    if (prior := PRIORS.get(FEATURES[place].name)) is not None:
+        return prior.knots
     known = np.isfinite(samples.features_NF[:, place])
     values, ahead = samples.features_NF[known, place], samples.ahead_NH[known, ALARM]
     if min(ahead.sum(), (~ahead).sum()) < _LEAST_ROWS:
@@ -104,7 +111,27 @@ def _knots(place: int, samples: Samples) -> tuple[float, ...]:
     return tuple(found.tolist()) if len(found) > 1 else ()
 
 
-def _logistic(climbed_NP: FloatArray, ahead_N: FloatArray, weight_N: FloatArray) -> FloatArray:
+@dataclass(frozen=True, slots=True)
+class _Towards:
+    """What the parts [P] are drawn to: their prior height, by how much, and how much their sum costs."""
+
+    height_P: FloatArray
+    squares_P: FloatArray
+    sums_P: FloatArray
+
+    @classmethod
+    def of(cls, frame: Model) -> Self:
+        """The priors as the model's ramps have them."""
+        height, has_prior = np.zeros(len(frame.owner)), np.zeros(len(frame.owner), np.bool_)
+        for name, prior in PRIORS.items():
+            mine = frame.owner == _PLACE[name]
+            height[mine], has_prior[mine] = prior.heights, True
+        return cls(height, np.where(has_prior, _TO_PRIOR, _SQUARES), np.where(has_prior, 0.0, _SUMS))
+
+
+def _logistic(
+    climbed_NP: FloatArray, ahead_N: FloatArray, weight_N: FloatArray, towards: _Towards
+) -> FloatArray:
     """Bias and heights [1 + P], all heights at least 0."""
     share_N = weight_N / weight_N.sum()
     base = float(np.clip(share_N @ ahead_N, 1e-6, 1 - 1e-6))
@@ -113,13 +140,15 @@ def _logistic(climbed_NP: FloatArray, ahead_N: FloatArray, weight_N: FloatArray)
         logit_N = parts[0] + climbed_NP @ parts[1:]
         error_N = share_N * (1 / (1 + np.exp(-logit_N)) - ahead_N)
         value = share_N @ (np.logaddexp(0.0, logit_N) - ahead_N * logit_N)
-        value += _SQUARES * (parts[1:] @ parts[1:]) / 2 + _SUMS * parts[1:].sum()
-        slope = climbed_NP.T @ error_N + _SQUARES * parts[1:] + _SUMS
+        away_P = parts[1:] - towards.height_P
+        value += (towards.squares_P * away_P) @ away_P / 2 + towards.sums_P @ parts[1:]
+        slope = climbed_NP.T @ error_N + towards.squares_P * away_P + towards.sums_P
         return float(value), np.concatenate(([error_N.sum()], slope))
 
-    count = climbed_NP.shape[1]
-    start = np.concatenate(([np.log(base / (1 - base)) - 1], np.full(count, 0.1)))
-    bounds: list[Any] = [(None, None)] + [(0.0, None)] * count
+    # A start beside the solution: the priors, and a little of what has none
+    heights = np.where(towards.sums_P > 0, 0.1, towards.height_P)
+    start = np.concatenate(([np.log(base / (1 - base)) - 2], heights))
+    bounds: list[Any] = [(None, None)] + [(0.0, None)] * len(heights)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300})
     parts: FloatArray = found.x
     return parts

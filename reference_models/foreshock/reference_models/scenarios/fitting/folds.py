@@ -10,9 +10,8 @@ from typing import Final
 import numpy as np
 
 from foreshock.reference_models.scenarios.fitting.additive import fit
+from foreshock.reference_models.scenarios.fitting.pages import best_threshold
 from foreshock.reference_models.scenarios.fitting.sheet import Sheet
-from foreshock.reference_models.scenarios.scoring.budget import choose
-from foreshock.reference_models.scenarios.scoring.sweep import sweep, thresholds_of
 from foreshock.reference_models.scenarios.scoring.watcher import FloatArray
 from foreshock.server.detection.forecast.fusion import ALARM, STRUCTURAL, build
 
@@ -46,15 +45,9 @@ def unseen_logits(sheets: Sequence[Sheet], fold: Fold) -> list[FloatArray]:
 def alarm_threshold(
     sheets: Sequence[Sheet], logits: Sequence[FloatArray], budget: float
 ) -> tuple[float, float]:
-    """The logit that keeps a budget of false alarms per 1,000 healthy steps, and the recall it gives."""
-    runs = [sheet.run for sheet in sheets]
-    scores = [np.ascontiguousarray(one[:, ALARM]) for one in logits]
-    swept = sweep(runs, scores, thresholds_of(runs, scores))
-    place = choose(swept, runs, budget)
-    if place is None:
-        return float("inf"), 0.0
-    positive = np.array([run.is_positive for run in runs])
-    return float(swept.thresholds[place]), float((swept.lead_CN[place] > 0)[positive].mean())
+    """The logit that keeps a budget of false pages per 1,000 healthy steps, and the recall it gives."""
+    found = best_threshold(sheets, [np.ascontiguousarray(one[:, ALARM]) for one in logits], budget)
+    return (float("inf"), 0.0) if found is None else found[:2]
 
 
 def structural_threshold(sheets: Sequence[Sheet], logits: Sequence[FloatArray], share: float) -> float:

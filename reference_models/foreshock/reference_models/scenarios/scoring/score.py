@@ -1,7 +1,7 @@
 """Scores a folder of recorded runs: every watcher over every run, as the protocol has it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ class Scoreboard:
             "judged": self.judged.name,
             "targets": [target.as_dict() for target in self.targets],
             "variations": [variation.as_dict() for variation in self.variations],
+            "events": events(self.folder, self.judged),
             "watchers": {name: each.as_dict() for name, each in self.watchers.items()},
             "missing_watchers": self.missing,
         }
@@ -60,20 +61,23 @@ class Scoreboard:
         }
 
 
+Unseen = Callable[[Iterable[str]], frozenset[str]]
+
+
 def score(
     directory: Path,
     watchers: Sequence[Watcher],
     options: ScoringOptions | None = None,
     *,
     thresholds: Mapping[str, Thresholds] | None = None,
-    unseen_families: frozenset[str] = frozenset(),
+    unseen: Unseen = lambda families: frozenset(),
     missing: Mapping[str, str] | None = None,
     on_run: OnRun = lambda run, done, total: None,
 ) -> Scoreboard:
     """Scores every run of `directory` under every watcher; the first watcher is held against the others.
 
-    `thresholds` are those of another folder's Scoreboard. `unseen_families` are those to which nothing in
-    the judged watcher was fitted or tuned. Runs that are not labelled yet are labelled.
+    `thresholds` are those of another folder's Scoreboard. `unseen` picks of the runs' families those to
+    which nothing in the judged watcher was fitted or tuned. Runs that are not labelled yet are labelled.
     Raises ScoreError where nothing can be scored.
     """
     options = options or ScoringOptions()
@@ -86,7 +90,7 @@ def score(
         watchers,
         options,
         thresholds=thresholds,
-        unseen_families=unseen_families,
+        unseen=unseen,
         missing=missing,
         on_run=on_run,
     )
@@ -98,7 +102,7 @@ def score_folder(
     options: ScoringOptions,
     *,
     thresholds: Mapping[str, Thresholds] | None = None,
-    unseen_families: frozenset[str] = frozenset(),
+    unseen: Unseen = lambda families: frozenset(),
     missing: Mapping[str, str] | None = None,
     on_run: OnRun = lambda run, done, total: None,
 ) -> Scoreboard:
@@ -117,9 +121,28 @@ def score_folder(
     }
     origin = "these runs" if thresholds is None else "other runs"
     judged, *others = scores.values()
-    met = targets(judged, others, folder.runs, bootstrap, unseen_families)
+    families = unseen({run.family for run in folder.runs})
+    met = targets(judged, others, folder.runs, bootstrap, families)
     varied = variations(folder, list(scores), on_run) if options.varied else ()
     return Scoreboard(folder, options, scores, met, varied, dict(missing or {}), origin)
+
+
+def events(folder: WatchedFolder, judged: WatcherScore) -> list[dict[str, Any]]:
+    """Each run whose event counts, and what became of it; its lead in % of T, where it was a hit."""
+    if judged.published is None:
+        return []
+    return [
+        {
+            "run_id": run.run_id,
+            "family": run.family,
+            "onset": run.onset,
+            "fate": each.fate,
+            "lead_steps": each.lead,
+            "lead_percent": 100 * each.lead / run.total_steps,
+        }
+        for run, each in zip(folder.runs, judged.outcomes, strict=True)
+        if run.is_positive
+    ]
 
 
 def run_counts(folder: WatchedFolder) -> dict[str, Any]:

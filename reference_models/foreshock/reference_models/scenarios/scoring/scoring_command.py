@@ -15,7 +15,7 @@ from foreshock.reference_models.errors import ModelsError
 from foreshock.reference_models.scenarios.scoring.at_budget import Thresholds
 from foreshock.reference_models.scenarios.scoring.baselines.published import baselines, missing_baselines
 from foreshock.reference_models.scenarios.scoring.folder import OnRun
-from foreshock.reference_models.scenarios.scoring.foreshock import Foreshock
+from foreshock.reference_models.scenarios.scoring.judged import Judged
 from foreshock.reference_models.scenarios.scoring.report.page import report_page
 from foreshock.reference_models.scenarios.scoring.score import Scoreboard, score
 from foreshock.reference_models.scenarios.scoring.score_view import (
@@ -37,14 +37,16 @@ def score_command(
     given: Mapping[str, int],
     *,
     varied: bool,
+    model: Path | None,
     thresholds_from: Path | None,
     out: Path | None,
     report: Path | None,
     as_json: bool,
 ) -> int:
     """Scores, writes, prints; 1 where a record is damaged. `given` are the numbers of ScoringOptions."""
-    watchers: tuple[Watcher, ...] = (Foreshock(), *baselines())
     try:
+        judged = Judged.of(model)
+        watchers: tuple[Watcher, ...] = (judged.watcher, *baselines())
         options = ScoringOptions(varied=varied, **given)
         for path in (out, report):
             _check_writable(path)
@@ -55,6 +57,7 @@ def score_command(
                 watchers,
                 options,
                 thresholds=thresholds,
+                unseen=judged.unseen,
                 missing=missing_baselines(),
                 on_run=on_run,
             )

@@ -72,19 +72,19 @@ def _noise_rise(view: View, place: int) -> FloatArray:
     return np.log((view.fresh_noise[:, place] + _LEAST) / (view.noise[:, place] + _LEAST))
 
 
-def _steps_left(view: View, place: int, earlier: FloatArray, lag: float) -> FloatArray:
-    """Steps until a falling channel is at 0, by its pace; more is safer, so it is turned."""
+def _windows_left(view: View, place: int, earlier: FloatArray, lag: float) -> FloatArray:
+    """When a falling channel is at 0, by its pace: the logarithm of the windows until then, turned."""
     pace = (earlier - view.fast[:, place]) / (lag * view.window)
     left = np.maximum(view.fast[:, place], 0.0) / np.maximum(pace, _LEAST_PACE)
-    return -np.log(np.minimum(left, _FAR_STEPS) + 1.0)
+    return -np.log((np.minimum(left, _FAR_STEPS) + 1.0) / view.window)
 
 
-def _steps_left_fast(view: View, place: int) -> FloatArray:
-    return _steps_left(view, place, view.middle[:, place], (MIDDLE - FAST) / 2)
+def _windows_left_fast(view: View, place: int) -> FloatArray:
+    return _windows_left(view, place, view.middle[:, place], (MIDDLE - FAST) / 2)
 
 
-def _steps_left_slow(view: View, place: int) -> FloatArray:
-    return _steps_left(view, place, view.slow[:, place], (SLOW - FAST) / 2)
+def _windows_left_slow(view: View, place: int) -> FloatArray:
+    return _windows_left(view, place, view.slow[:, place], (SLOW - FAST) / 2)
 
 
 def _surge(view: View, place: int) -> FloatArray:
@@ -101,8 +101,8 @@ _KINDS: Final[dict[str, tuple[str, Compute]]] = {
     "lack": ("level", _lack),
     "noise": ("noise", _noise),
     "noise_rise": ("noise now beside the window's", _noise_rise),
-    "left": ("steps left at the newest pace", _steps_left_fast),
-    "left_slow": ("steps left at the windows' pace", _steps_left_slow),
+    "left": ("windows left at the newest pace", _windows_left_fast),
+    "left_slow": ("windows left at the windows' pace", _windows_left_slow),
     "surge": ("over all that the run has known", _surge),
 }
 _WANTED: Final = {

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from foreshock.server.detection.forecast.features import FEATURES
 from foreshock.server.detection.sample import FloatArray
 
-MODEL_VERSION: Final = 1
+MODEL_VERSION: Final = 2
 # Horizons of the event heads, in windows; the last head is the structural one
 HORIZONS: Final = (0.125, 0.5, 1.0, 2.0)
 NUM_HEADS: Final = len(HORIZONS) + 1
@@ -71,8 +71,12 @@ class Model:
 
     def ramps(self, features: FloatArray) -> FloatArray:
         """How far each ramp is climbed [S, R], 0 to 1, by features [S, features]."""
-        climbed: FloatArray = np.clip((features[:, self.owner] - self.start) / self.width, 0.0, 1.0)
-        climbed[np.isnan(climbed)] = 0.0
+        climbed: FloatArray = features[:, self.owner]
+        climbed -= self.start
+        climbed /= self.width
+        # Of NaN and a number fmax and fmin take the number
+        np.fmax(climbed, 0.0, out=climbed)
+        np.fmin(climbed, 1.0, out=climbed)
         return climbed
 
     def logits(self, features: FloatArray) -> FloatArray:
@@ -138,8 +142,13 @@ def load_model(path: Path) -> Model:
     return build(msgspec.json.decode(path.read_bytes(), type=ModelFile))
 
 
+def shipped_file() -> ModelFile:
+    """The model that foreshock ships with, as it is stored; how it was fitted is told in it."""
+    data = files(__package__).joinpath(SHIPPED).read_bytes()
+    return msgspec.json.decode(data, type=ModelFile)
+
+
 @cache
 def shipped_model() -> Model:
-    """The model that foreshock ships with; how it was fitted is told in the file itself."""
-    data = files(__package__).joinpath(SHIPPED).read_bytes()
-    return build(msgspec.json.decode(data, type=ModelFile))
+    """The same, ready to use."""
+    return build(shipped_file())

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from foreshock.server.detection.fast.departure import moved_first
 from foreshock.server.detection.forecast.channels import (
     CHANNELS,
     PLACE,
@@ -57,14 +58,19 @@ class Reasons:
                 f"A spike or divergence is likely: {risk['10%']:.0%} within 10 % of the run, "
                 f"{risk['100']:.0%} within 100 steps, {risk['20']:.0%} within 20"
             )
+        motion, row = self.moment.motion, self.moment.row
+        movers = "" if motion is None else moved_first(motion.departures(row))
         if not self.channels:
-            return f"{what}; no signal stands out."
+            return f"{what}; no signal stands out.{movers}"
         parts = [self._tell(channel, added) for channel, added in self.channels]
-        return f"{what}. {' '.join(parts)}"
+        return f"{what}. {' '.join(parts)}{movers}"
 
     def _tell(self, channel: Channel, added: float) -> str:
         view, place, row = self.outlook.view, PLACE[channel.name], self.moment.row
-        now, trend = view.fast[row, place], view.middle[row, place] - view.slow[row, place]
+        # What comes seldom may have no newest mean in a short window, and still a longer one
+        means = (view.fast[row, place], view.middle[row, place], view.slow[row, place])
+        now = next((mean for mean in means if math.isfinite(mean)), math.nan)
+        trend = means[1] - means[2]
         layer = worst_layer(self.moment, channel)
         where = "" if layer is None else f" (layer {layer})"
         moved = self._moved(channel, float(trend))

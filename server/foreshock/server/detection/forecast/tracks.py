@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from scipy.signal import lfilter
 
-from foreshock.server.detection.context import RunContext
+from foreshock.server.detection.context import IndexArray, RunContext
 from foreshock.server.detection.forecast.channels import NUM_CHANNELS
 from foreshock.server.detection.sample import FloatArray, StepArray
 
@@ -93,30 +92,41 @@ class Tracks:
 
     def advance(self, values: FloatArray) -> View:
         """Follows values [S, channels] on from where the last block ended."""
-        fast, middle, slow = (self._mean(span, values) for span in range(3))
-        before = np.vstack((self._previous, middle[:-1]))
-        distance = np.abs(values - before)
-        noise, fresh = self._mean(3, distance), self._mean(4, distance)
-        self._previous = middle[-1]
-        counted = self.num_steps + np.arange(len(values))[:, None] >= self._warm_up
-        lowest = np.where(counted & np.isfinite(fast), fast, np.inf)
-        lowest[0] = np.minimum(lowest[0], self._floor)
-        floor = np.minimum.accumulate(lowest, axis=0)
-        highest = np.where(np.isfinite(fast), fast, -np.inf)
-        highest[0] = np.maximum(highest[0], self._ceiling)
-        ceiling = np.maximum.accumulate(highest, axis=0)
-        self._floor, self._ceiling = floor[-1], ceiling[-1]
-        self.num_steps += len(values)
-        floor = np.where(np.isinf(floor), np.nan, floor)
-        ceiling = np.where(np.isinf(ceiling), np.nan, ceiling)
+        # Most runs lack half of the channels, which then have nothing to follow
+        live = np.flatnonzero(np.isfinite(values).any(axis=0) | np.isfinite(self._ceiling))
+        followed = self._follow(values[:, live], live)
+        fast, middle, slow, noise, fresh, floor, ceiling = (
+            _among(values.shape, live, of_live) for of_live in followed
+        )
         return View(values, fast, middle, slow, noise, fresh, floor, ceiling, self.window)
 
-    def _mean(self, span: int, values: FloatArray) -> FloatArray:
+    def _follow(self, values: FloatArray, live: IndexArray) -> tuple[FloatArray, ...]:
+        """Of live channels what a view tells, from the fast mean to the ceiling, each [S, live]."""
+        fast, middle, slow = (self._mean(span, values, live) for span in range(3))
+        before = np.vstack((self._previous[live], middle[:-1]))
+        distance = np.abs(values - before)
+        noise, fresh = self._mean(3, distance, live), self._mean(4, distance, live)
+        self._previous[live] = middle[-1]
+        is_known = np.isfinite(fast)
+        counted = self.num_steps + np.arange(len(values))[:, None] >= self._warm_up
+        floor = np.where(counted & is_known, fast, np.inf)
+        floor[0] = np.minimum(floor[0], self._floor[live])
+        np.minimum.accumulate(floor, axis=0, out=floor)
+        ceiling = np.where(is_known, fast, -np.inf)
+        ceiling[0] = np.maximum(ceiling[0], self._ceiling[live])
+        np.maximum.accumulate(ceiling, axis=0, out=ceiling)
+        self._floor[live], self._ceiling[live] = floor[-1], ceiling[-1]
+        self.num_steps += len(values)
+        floor[np.isinf(floor)] = np.nan
+        ceiling[np.isinf(ceiling)] = np.nan
+        return fast, middle, slow, noise, fresh, floor, ceiling
+
+    def _mean(self, span: int, values: FloatArray, live: IndexArray) -> FloatArray:
         gain = self._gains[span]
         known = np.isfinite(values)
-        state = self._filters[span]
-        top, state[0] = _filter(gain, np.where(known, values, 0.0), state[0])
-        weight, state[1] = _filter(gain, known.astype(np.float64), state[1])
+        told = np.stack((np.where(known, values, 0.0), known), axis=1)
+        filtered, self._filters[span][:, live] = _filter(gain, told, self._filters[span][:, live])
+        top, weight = filtered[:, 0], filtered[:, 1]
         mean = np.full(values.shape, np.nan)
         np.divide(top, weight, out=mean, where=weight > gain * _STALE)
         return mean
@@ -141,5 +151,15 @@ class Tracks:
 
 def _filter(gain: float, values: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
     """y = gain x + (1 - gain) y' down each column, and what the next block starts from."""
+    # It brings much of SciPy along: a collector starts without it, and its judge fetches it
+    from scipy.signal import lfilter
+
     filtered, end = lfilter([gain], [1.0, gain - 1.0], values, axis=0, zi=state[None])
     return filtered, end[0]
+
+
+def _among(shape: tuple[int, ...], live: IndexArray, of_live: FloatArray) -> FloatArray:
+    """The values [S, live] in their places among all channels."""
+    found = np.full(shape, np.nan)
+    found[:, live] = of_live
+    return found

@@ -26,11 +26,13 @@ class NoDataState(msgspec.Struct, frozen=True):
     """Samples are counted, not steps: a run that is sampled more rarely misses nothing.
 
     here: the series of the look that is under way. seen: by series, at how many looks it was there, the
-    last of them, and the most looks it ever took to come again.
+    last of them, and the most looks it ever took to come again. samples: how many were taken in; 0 in what
+    was stored before that was noted, at the end of a block.
     """
 
     here: frozenset[str] = frozenset()
     seen: dict[str, tuple[int, int, int]] = {}
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +65,52 @@ class NoData:
         is_look = samples % self.look_samples == 0
         if not is_look and moment.row + 1 < len(moment.block):
             return state, SILENT
-        start = max(0, moment.row - (samples - 1) % self.look_samples)
-        present = moment.block.present[start : moment.row + 1].any(axis=0)
-        here = state.here | _series_of(moment.block.columns, present.tobytes())
+        state = self._caught_up(moment, state)
         if not is_look:
-            return (state if here == state.here else NoDataState(here, state.seen)), SILENT
+            return state, SILENT
         look = samples // self.look_samples
-        state = NoDataState(frozenset(), _note(state.seen, here, look))
         missing = [name for name, seen in state.seen.items() if self._is_missing(seen, look)]
         return state, (self._verdict(missing, state, look),)
 
     def loud(self, stretch: Stretch, state: NoDataState, is_open: bool, start: int) -> BoolArray:
-        """At looks, and at the end of a block, where what was there is noted."""
-        numbers = stretch.first_number + 1 + np.arange(len(stretch))
-        loud: BoolArray = numbers % self.look_samples == 0
+        """At the first look at which a series may be missing, or at the end of a block.
+
+        What was there at looks in between is noted then.
+        """
+        taken = stretch.first_number + start
+        look = taken // self.look_samples + 1
+        if not is_open and state.seen:
+            look = max(
+                look, 1 + min(last + self._patience(longest) for _, last, longest in state.seen.values())
+            )
+        elif not is_open:
+            look += self.grace_looks
+        loud = np.zeros(min(look * self.look_samples - taken, len(stretch) - start), np.bool_)
         loud[-1] = True
-        return loud[start:]
+        return loud
+
+    def _caught_up(self, moment: Moment, state: NoDataState) -> NoDataState:
+        """With what was there since it was last asked, look by look."""
+        here, seen = state.here, dict(state.seen)
+        samples = moment.num_judged
+        taken = max(state.samples, moment.first_number)
+        while taken < samples:
+            end = min(samples, (taken // self.look_samples + 1) * self.look_samples)
+            rows = slice(taken - moment.first_number, end - moment.first_number)
+            here |= _series_of(moment.block.columns, moment.block.present[rows].any(axis=0).tobytes())
+            if end % self.look_samples == 0:
+                _note(seen, here, end // self.look_samples)
+                here = frozenset()
+            taken = end
+        return NoDataState(here, seen, samples)
+
+    def _patience(self, longest: int) -> int:
+        """How many looks a series may stay away that once took `longest` to come again."""
+        return max(self.grace_looks, self.patience * longest)
 
     def _is_missing(self, seen: tuple[int, int, int], look: int) -> bool:
         count, last, longest = seen
-        return count >= self.least_looks and look - last > max(self.grace_looks, self.patience * longest)
+        return count >= self.least_looks and look - last > self._patience(longest)
 
     def _verdict(self, missing: Sequence[str], state: NoDataState, look: int) -> Verdict:
         def say() -> str:
@@ -104,14 +132,13 @@ class NoData:
         )
 
 
-def _note(
-    seen: dict[str, tuple[int, int, int]], here: frozenset[str], look: int
-) -> dict[str, tuple[int, int, int]]:
-    noted = dict(seen)
-    for name in sorted(here):
-        count, last, longest = noted.get(name, (0, look, 0))
-        noted[name] = (count + 1, look, max(longest, look - last))
-    return noted
+def _note(seen: dict[str, tuple[int, int, int]], here: frozenset[str], look: int) -> None:
+    """Takes what was there at a look into what was seen."""
+    # Those that are known have their place
+    for name in here if here <= seen.keys() else sorted(here):
+        count, last, longest = seen.get(name, (0, look, 0))
+        away = look - last
+        seen[name] = (count + 1, look, away if away > longest else longest)
 
 
 @lru_cache(maxsize=512)

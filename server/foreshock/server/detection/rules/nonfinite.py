@@ -76,9 +76,11 @@ class Nonfinite:
         if is_open or state.first:
             return stretch.every()[start:]
         block = stretch.block
+        bad = block.present[start:] & ~np.isfinite(block.values[start:])
+        # Column by column, as a block is made; hardly any has anything to look at step by step
         places = _watched_places(block.columns)
-        bad = block.present[start:, places] & ~np.isfinite(block.values[start:, places])
-        loud: BoolArray = np.logical_or.reduce(bad, axis=1)
+        places = places[np.logical_or.reduce(bad, axis=0)[places]]
+        loud: BoolArray = np.logical_or.reduce(bad[:, places], axis=1)
         return loud
 
     def _bad(self, moment: Moment, finite: NDArray[np.bool_]) -> Iterator[str]:

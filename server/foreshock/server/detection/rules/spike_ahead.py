@@ -21,10 +21,13 @@ ADVICE = (
 
 
 class SpikeAheadState(msgspec.Struct, frozen=True):
-    """When it was last told of, and how sure the forecast was then."""
+    """When it was last told of, and how sure the forecast was then; since when it has been critical, and
+    the last tick at which it was."""
 
     told_step: int = -1
     told_logit: float = 0.0
+    over_step: int = -1
+    seen_step: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class SpikeAhead:
         """The state's class."""
         return SpikeAheadState
 
+    @property
+    def lapse_steps(self) -> int:
+        """How long a tick counts: until the next must have come."""
+        return self.hold_steps + LONGEST_STRIDE
+
     def update(self, moment: Moment, state: SpikeAheadState) -> tuple[SpikeAheadState, Sequence[Verdict]]:
         """Judges a tick of the forecast."""
         outlook = moment.outlook
@@ -62,16 +70,14 @@ class SpikeAhead:
             return state, SILENT
         logit, critical = float(sight.logits[ALARM]), outlook.model.alarm
         told = state.told_step >= 0
-        is_news = logit >= critical and (
-            not told
-            or (
-                logit >= state.told_logit + self.again_margin
-                and moment.step - state.told_step >= outlook.view.window
-            )
-        )
+        if logit >= critical:
+            goes_on = state.seen_step >= 0 and moment.step - state.seen_step <= self.lapse_steps
+            since = state.over_step if goes_on else moment.step
+            state = msgspec.structs.replace(state, over_step=since, seen_step=moment.step)
+        is_news = logit >= critical and self._is_news(state, moment.step, logit, outlook.view.window)
         if is_news:
-            state = SpikeAheadState(moment.step, logit)
-        is_fresh = state.told_step >= 0 and moment.step - state.told_step <= LONGEST_STRIDE + self.hold_steps
+            state = msgspec.structs.replace(state, told_step=moment.step, told_logit=logit)
+        is_fresh = state.told_step >= 0 and moment.step - state.told_step <= self.lapse_steps
         severity: Severity = "critical" if is_fresh and logit >= critical else "warning"
         reasons = explain(moment, outlook, sight, ALARM)
         return state, (
@@ -84,7 +90,7 @@ class SpikeAhead:
                 subject="forecast",
                 hold_steps=self.hold_steps,
                 clear_steps=max(1, round(self.clear_share * outlook.view.window)),
-                lapse_steps=self.hold_steps + LONGEST_STRIDE,
+                lapse_steps=self.lapse_steps,
                 grounds=Grounds(reasons.signal, reasons.layer, sight.risk, reasons.eta_steps),
                 again=is_news and told,
             ),
@@ -97,6 +103,14 @@ class SpikeAhead:
             least = outlook.model.alarm - self.warning_margin
             loud[outlook.rows[is_open | (outlook.logits[:, ALARM] >= least)]] = True
         return loud[start:]
+
+    def _is_news(self, state: SpikeAheadState, step: int, logit: float, window: int) -> bool:
+        # What is over for less is no news: it must not use up the one time that people are told
+        if step - state.over_step < self.hold_steps:
+            return False
+        if state.told_step < 0:
+            return True
+        return logit >= state.told_logit + self.again_margin and step - state.told_step >= window
 
     def _condition(self, logit: float, critical: float) -> Condition:
         if logit >= critical - self.warning_margin:

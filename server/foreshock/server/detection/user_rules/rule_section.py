@@ -22,7 +22,7 @@ LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MAX_LABELS: Final = 20
 # What every alert is labelled with anyway
 TAKEN_LABELS: Final = frozenset(
-    {"alertname", "rule", "run", "project", "attempt", "subject", "severity", "claim", "state"}
+    {"alertname", "rule", "run", "project", "attempt", "subject", "severity", "claim", "state", "layer"}
 )
 SEVERITIES: Final = ("info", "warning", "critical")
 CLAIMS: Final = ("rule", "structural")

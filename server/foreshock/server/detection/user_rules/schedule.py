@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.rule import Moment
 from foreshock.server.detection.user_rules.duration import Duration
 from foreshock.server.detection.user_rules.section import Section
@@ -27,9 +28,14 @@ class Window:
 
     def is_over(self, moment: Moment) -> bool:
         """Whether the rule looks no more."""
-        if self.stop is None or (self.stop.unit == "share" and moment.context.total_steps is None):
-            return False
-        return moment.step >= self.stop.steps(moment.context)
+        end = self.end(moment.context)
+        return end is not None and moment.step >= end
+
+    def end(self, context: RunContext) -> int | None:
+        """The first step of a run at which the rule looks no more, None where it always does."""
+        if self.stop is None or (self.stop.unit == "share" and context.total_steps is None):
+            return None
+        return self.stop.steps(context)
 
     def patience_from(self, moment: Moment) -> int | None:
         """From which step patience counts after a logged schedule change, None without one."""

@@ -13,6 +13,8 @@ from foreshock.server.detection.user_rules.problems import Place, Problems, near
 T = TypeVar("T")
 
 NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
+# Control characters, and halves of pairs: what is no text to a database or a terminal
+_ODD: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff]")
 _TRUTHS: Final = {
     **dict.fromkeys(("true", "on", "yes"), True),
     **dict.fromkeys(("false", "off", "no"), False),
@@ -84,6 +86,12 @@ class Section:
             return None
         if len(node.text) > most:
             self.refuse(node, key, f"text of at most {most} characters, and this has {len(node.text)}")
+            return None
+        if (odd := _ODD.search(node.text)) is not None:
+            # Shown by its number: neither a terminal nor a database would take it
+            self.add(
+                node.place, f"{key} of {self.what} holds the character U+{ord(odd[0]):04X}: leave it out"
+            )
             return None
         return " ".join(node.text.split())
 

@@ -11,7 +11,9 @@ from foreshock.server.detection.context import IndexArray
 from foreshock.server.detection.rule import SILENT, Condition, Grounds, Moment, Verdict
 from foreshock.server.detection.sample import BoolArray, FloatArray
 from foreshock.server.detection.stretch import Stretch
+from foreshock.server.detection.user_rules.criteria.forecast import Forecast
 from foreshock.server.detection.user_rules.criteria.level import Level
+from foreshock.server.detection.user_rules.criteria.movement import Movement
 from foreshock.server.detection.user_rules.criteria.nonfinite import NonfiniteValue
 from foreshock.server.detection.user_rules.criterion import Criterion, Finding, Sight
 from foreshock.server.detection.user_rules.duration import Duration
@@ -79,8 +81,13 @@ class UserRule:
         return state, (self._verdict(moment, state, finding, sight, values, layers),)
 
     def loud(self, stretch: Stretch, state: Memory, is_open: bool, start: int) -> BoolArray:
-        """Where a condition of one step may hold; every step for the others, and while an alert is open."""
+        """Where a condition of one step may hold, and a trend that is due; every step for the others.
+
+        While an alert is open, every step or every trend that is due.
+        """
         criterion = self.criterion
+        if isinstance(criterion, Movement | Forecast):
+            return self._loud_trend(criterion, stretch, state, is_open, start)
         if is_open or self._is_timed or self.quantity.over is not None:
             return stretch.every()[start:]
         if not isinstance(criterion, Level | NonfiniteValue):
@@ -89,6 +96,33 @@ class UserRule:
         values, present = block.values[start:, places], block.present[start:, places]
         found: BoolArray = np.logical_or.reduce(criterion.suspects(values, present), axis=1)
         return found
+
+    def follow(self, stretch: Stretch, state: Memory, start: int, end: int) -> None:
+        """Remembers what a trend is made of, of steps at which the rule was not asked."""
+        if isinstance(self.criterion, Movement | Forecast):
+            rows, values = self._known(stretch, start, end)
+            state.follow(stretch.block.steps[rows], values, self.criterion.window_steps(stretch.context))
+
+    def _loud_trend(
+        self, criterion: Movement | Forecast, stretch: Stretch, state: Memory, is_open: bool, start: int
+    ) -> BoolArray:
+        loud, steps, context = stretch.none(), stretch.block.steps, stretch.context
+        rows, values = self._known(stretch, start, len(stretch))
+        not_before = -1 if stretch.schedule is None else stretch.schedule.step
+        due, windows = state.due(steps[rows], values, criterion.window_steps(context), not_before)
+        if not (is_open or self._is_timed):
+            due = due[criterion.can_hold(windows, values[due], context)]
+        loud[rows[due]] = True
+        end = self.schedule.end(context)
+        if is_open and end is not None:
+            loud |= steps >= end
+        return loud[start:]
+
+    def _known(self, stretch: Stretch, start: int, end: int) -> tuple[IndexArray, FloatArray]:
+        """Of some rows of a stretch those with a finite number, and the numbers."""
+        values, measured = self.quantity.numbers(stretch.block, start, end)
+        known = np.flatnonzero(measured & np.isfinite(values))
+        return start + known, values[known]
 
     @property
     def _is_timed(self) -> bool:

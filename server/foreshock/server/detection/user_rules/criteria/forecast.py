@@ -4,8 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.rising import p_words
+from foreshock.server.detection.sample import BoolArray, FloatArray
+from foreshock.server.detection.trend import ROUNDING
 from foreshock.server.detection.user_rules.criteria.movement import (
     MIN_SAMPLES,
     read_p_value,
@@ -13,6 +17,7 @@ from foreshock.server.detection.user_rules.criteria.movement import (
     trend_of,
 )
 from foreshock.server.detection.user_rules.criterion import Finding, Sight, judged
+from foreshock.server.detection.user_rules.due import DueWindows, newest_third
 from foreshock.server.detection.user_rules.duration import Duration
 from foreshock.server.detection.user_rules.section import Section
 from foreshock.server.detection.user_rules.window import Memory
@@ -62,7 +67,7 @@ class Forecast:
         sign = 1 if self.side == "above" else -1
         p_value = found.p_rising if sign > 0 else found.p_falling
         slope = sign * found.slope
-        third = len(values) - max(3, len(values) // 3)
+        third = len(values) - newest_third(len(values))
         recent = trend_of(steps[third:], values[third:], 1, in_logs=in_logs, fewest=3)
         if recent is not None:
             slope = min(slope, sign * recent.slope)
@@ -83,6 +88,37 @@ class Forecast:
             )
 
         return Finding(judged(holds, not holds), words, left if math.isfinite(left) else None)
+
+    def can_hold(self, windows: DueWindows, values: FloatArray, context: RunContext) -> BoolArray:
+        """Where the threshold is passed already, or the trend and its newest third may get there in time.
+
+        windows [D], and values [D] of the steps that are due. Cheap, and never false where it holds.
+        """
+        found = (windows.counts >= MIN_SAMPLES) & (windows.spans() >= self.window_steps(context) // 2)
+        if not found.any():
+            return found
+        in_logs = found & (self.threshold > 0) & (values > 0) & windows.are_positive()
+        if in_logs.any():
+            threshold = np.full(len(values), math.log(self.threshold))
+            logs = np.log(values, where=in_logs, out=np.full(len(values), math.nan))
+            found[in_logs] = self._can_reach(windows.logarithms(), threshold - logs, in_logs, context)
+        plain = found & ~in_logs
+        if plain.any():
+            found[plain] = self._can_reach(windows, self.threshold - values, plain, context)
+        return found
+
+    def _can_reach(
+        self, windows: DueWindows, gaps: FloatArray, wanted: BoolArray, context: RunContext
+    ) -> BoolArray:
+        """For the wanted windows: gaps [D] to the threshold that their pace may close in time."""
+        chosen, sign = windows.part(wanted), 1 if self.side == "above" else -1
+        left = sign * gaps[wanted]
+        # What rounding may hide
+        pace = (left - ROUNDING * np.maximum(1.0, np.abs(left))) / self.within.steps(context)
+        found = pace <= 0
+        if not found.all():
+            found |= chosen.can_move(sign, self.p_value) & chosen.ends_fast(sign, pace)
+        return found
 
     def said(self) -> Any:
         """The threshold, within, over and p."""

@@ -8,8 +8,10 @@ import numpy as np
 
 from foreshock.server.detection.context import RunContext
 from foreshock.server.detection.rising import p_words
-from foreshock.server.detection.trend import FloatArray, StepArray, Trend, trend
+from foreshock.server.detection.sample import BoolArray
+from foreshock.server.detection.trend import ROUNDING, FloatArray, StepArray, Trend, trend
 from foreshock.server.detection.user_rules.criterion import Finding, Sight, judged
+from foreshock.server.detection.user_rules.due import DueWindows
 from foreshock.server.detection.user_rules.duration import Duration
 from foreshock.server.detection.user_rules.section import Amount, Section
 from foreshock.server.detection.user_rules.window import Memory
@@ -68,6 +70,25 @@ class Movement:
             return f"{told}." if holds else f"{told}: it no longer {self.key} as much."
 
         return Finding(judged(holds, not holds), words)
+
+    def can_hold(self, windows: DueWindows, values: FloatArray, context: RunContext) -> BoolArray:
+        """Where the window is long enough, and may have risen significantly and far enough.
+
+        windows [D], and values [D] of the steps that are due. Cheap, and never false where it holds.
+        """
+        window, sign = self.window_steps(context), 1 if self.key == "rises" else -1
+        if self.by.is_share:
+            windows = windows.logarithms()
+        found = (windows.counts >= MIN_SAMPLES) & (windows.spans() >= window // 2)
+        if not found.any():
+            return found
+        least = sign * math.log1p(sign * self.by.value) if self.by.is_share else self.by.value
+        # What rounding may hide
+        least -= ROUNDING * max(1.0, abs(least))
+        if least > 0:
+            # No window spans more
+            found &= windows.can_gain(sign, least / window)
+        return found & windows.can_move(sign, self.p_value) if found.any() else found
 
     def said(self) -> Any:
         """by, within, and p where it is not the usual one."""

@@ -1,0 +1,1 @@
+"""Prometheus' recording and alerting rules as code, and the cases that promtool tries them by."""

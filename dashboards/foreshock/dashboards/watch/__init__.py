@@ -1,0 +1,1 @@
+"""The health of runs in a terminal: `foreshock watch`."""
