@@ -39,12 +39,15 @@ def test_steps_coalesce_and_alerts_do_not() -> None:
     heard, thread = listen(bell, rounds=2, heartbeat_seconds=0.5)
     for step in range(100):
         bell.ring("step", {"run_id": "a", "step": step})
+        bell.ring("judged", {"run_id": "a", "step": step - 9})
         bell.ring("alert", {"run_id": "a", "number": step})
     thread.join(5)
     news = [item for round_ in heard for item in round_]
     assert [data["number"] for name, data in news if name == "alert"] == list(range(100))
     steps = [data["step"] for name, data in news if name == "step"]
     assert len(steps) <= 2 and steps[-1] == 99
+    judged = [data["step"] for name, data in news if name == "judged"]
+    assert len(judged) <= 2 and judged[-1] == 90
 
 
 def test_a_reader_of_one_run_hears_nothing_of_others() -> None:

@@ -1,7 +1,7 @@
 """The bell: tells open pages that something is new, without ever waiting for one of them.
 
-Steps coalesce: a reader that is slow hears only the newest step of each run. Alerts and states do
-not; a reader that lets too many of them pile up is cut off, comes back by itself and loads anew.
+Steps, stored and judged, coalesce: a reader that is slow hears only the newest of each run. Alerts and
+states do not; a reader that lets too many of them pile up is cut off, comes back by itself and loads anew.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from foreshock.server.errors import BusyError
 
+# Kinds of which only the newest of a run is news: `step`, it has come; `judged`, the judge has been there
+COALESCED: Final = frozenset({"step", "judged"})
 MAX_WAITING: Final = 256
 MAX_RUNS: Final = 1024
 MAX_READERS: Final = 256
@@ -28,7 +30,7 @@ class Subscription:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._is_new = asyncio.Event()
-        self._steps: dict[str, News] = {}
+        self._newest: dict[tuple[str, str], News] = {}
         self._others: deque[News] = deque()
         self._closed = False
 
@@ -38,11 +40,11 @@ class Subscription:
         if self._run_id is not None and run_id != self._run_id:
             return
         with self._lock:
-            if name == "step":
-                self._steps[run_id] = (name, data)
+            if name in COALESCED:
+                self._newest[name, run_id] = (name, data)
             else:
                 self._others.append((name, data))
-            if len(self._others) > MAX_WAITING or len(self._steps) > MAX_RUNS:
+            if len(self._others) > MAX_WAITING or len(self._newest) > len(COALESCED) * MAX_RUNS:
                 self._closed = True
         self._wake()
 
@@ -68,9 +70,9 @@ class Subscription:
         with self._lock:
             if self._closed:
                 return None
-            news = [*self._others, *self._steps.values()]
+            news = [*self._others, *self._newest.values()]
             self._others.clear()
-            self._steps.clear()
+            self._newest.clear()
         return news
 
 

@@ -274,6 +274,8 @@ class Judge:
                     connection, place.run_id, place.project, attempt, [one], settings.notifiers
                 )
         held.risks.clear()
+        # Health, risk and reasons are new where no alert is: after its last step nothing else would say so
+        self._ring("judged", {"run_id": place.run_id, "step": case.position})
         self._tell(told)
 
     def _watch_heartbeats(self) -> None:

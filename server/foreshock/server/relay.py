@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 import sqlalchemy as sa
 
-from foreshock.server.bell import Bell
+from foreshock.server.bell import COALESCED, Bell, News
 
 CHANNEL: Final = "foreshock_news"
 # PostgreSQL carries less than 8,000 bytes
@@ -36,9 +36,9 @@ class Relay:
         self._bell = bell
         self._name = uuid.uuid4().hex
         self._lock = threading.Lock()
-        # Of each run the newest step only, as the bell itself does
-        self._steps: dict[str, dict[str, Any]] = {}
-        self._others: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_WAITING)
+        # Of each run the newest steps only, as the bell itself does
+        self._newest: dict[tuple[str, str], News] = {}
+        self._others: deque[News] = deque(maxlen=MAX_WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreshock-relay", daemon=True)
 
@@ -56,9 +56,9 @@ class Relay:
         """Tells the readers of this process at once, those of others soon."""
         self._bell.ring(name, data)
         with self._lock:
-            if name == "step" and len(self._steps) < MAX_WAITING:
-                self._steps[str(data.get("run_id"))] = data
-            elif name != "step":
+            if name in COALESCED and len(self._newest) < MAX_WAITING:
+                self._newest[name, str(data.get("run_id"))] = (name, data)
+            elif name not in COALESCED:
                 self._others.append((name, data))
 
     def _run(self) -> None:
@@ -81,11 +81,11 @@ class Relay:
             if sender != self._name:
                 self._bell.ring(name, data)
 
-    def _taken(self) -> list[tuple[str, dict[str, Any]]]:
+    def _taken(self) -> list[News]:
         with self._lock:
-            waiting = [*self._others, *(("step", data) for data in self._steps.values())]
+            waiting = [*self._others, *self._newest.values()]
             self._others.clear()
-            self._steps.clear()
+            self._newest.clear()
         return waiting
 
     def _payload(self, name: str, data: dict[str, Any]) -> str:

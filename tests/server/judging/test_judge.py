@@ -26,6 +26,17 @@ def test_a_dying_run_is_judged_from_its_log(bench, writer, dying):
     assert {data["rule"] for name, data in bench.rung if name == "alert"} >= {"exit_amax", "nonfinite"}
 
 
+def test_pages_hear_of_every_judgement_of_a_quiet_run_too_and_of_no_turn_without_one(bench, writer, traces):
+    judge_all(bench, writer, list(traces.mhc(num_steps=60).rows()), [20, 40])
+    assert not [name for name, _ in bench.rung if name == "alert"]
+    judged = [data for name, data in bench.rung if name == "judged"]
+    assert {data["run_id"] for data in judged} == {"run-1"}
+    steps = [data["step"] for data in judged]
+    assert steps == sorted(steps) and {19, 39, 59} <= set(steps)
+    bench.turns(5)
+    assert len([name for name, _ in bench.rung if name == "judged"]) == len(judged)
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_cuts_and_restarts_change_nothing(bench, writer, dying, traces, restart):
     expected = [

@@ -157,7 +157,7 @@ listenToKeys([
 ]);
 
 const live = openShell();
-for (const kind of ["alert", "run", "back"]) live.on(kind, () => pulse.beat());
+for (const kind of ["open", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
 live.on("back", offerAll);
 readFilters();
 pulse.beat();

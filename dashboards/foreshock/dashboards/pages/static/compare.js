@@ -250,5 +250,5 @@ choices.addEventListener("submit", (event) => event.preventDefault());
 view.onBack(load);
 
 const live = openShell();
-for (const kind of ["step", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
+for (const kind of ["open", "step", "judged", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
 pulse.beat();

@@ -194,5 +194,5 @@ function moveCursor(event) {
 }
 
 const live = openShell(RUN_ID);
-for (const kind of ["step", "run", "back"]) live.on(kind, () => pulse.beat());
+for (const kind of ["open", "step", "judged", "run", "back"]) live.on(kind, () => pulse.beat());
 pulse.beat();

@@ -1,6 +1,6 @@
 // Hears from the collector that something is new, and finds it again when it was away.
 
-const KINDS = ["step", "alert", "run"];
+const KINDS = ["step", "judged", "alert", "run"];
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 10000;
 // Browsers allow six connections to a host, so a tab that nobody sees lets go of its own
@@ -9,7 +9,7 @@ const RELEASE_AFTER_MS = 5000;
 export class Live {
   constructor(runId = null) {
     this.url = `/api/v1/events${runId === null ? "" : `?run_id=${encodeURIComponent(runId)}`}`;
-    this.handlers = { step: [], alert: [], run: [], state: [], back: [] };
+    this.handlers = { step: [], judged: [], alert: [], run: [], state: [], open: [], back: [] };
     this.state = "connecting";
     this.retry = FIRST_RETRY_MS;
     this.timer = null;
@@ -42,7 +42,10 @@ export class Live {
     this.source = new EventSource(this.url);
     this.source.addEventListener("open", () => {
       this.retry = FIRST_RETRY_MS;
+      const wasAway = this.state === "down";
       this.#become("live");
+      // What came between the page's first look and the first word of the stream would else be missed
+      if (!wasAway) this.#emit("open", null);
     });
     this.source.addEventListener("error", () => this.#lost());
     for (const kind of KINDS) {

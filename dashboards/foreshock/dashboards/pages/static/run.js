@@ -263,7 +263,7 @@ window.setInterval(() => state.run && showHead(state.run), CLOCK_MS);
 
 byId("report").href = `/runs/${path(RUN_ID)}/report`;
 const live = openShell(RUN_ID);
-live.on("step", () => pulse.beat());
+for (const kind of ["open", "step", "judged"]) live.on(kind, () => pulse.beat());
 live.on("alert", () => {
   happenings.isOld = true;
   pulse.beat();

@@ -113,7 +113,7 @@ listenToKeys([
 ]);
 
 const live = openShell();
-for (const kind of ["step", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
+for (const kind of ["open", "step", "judged", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
 live.on("back", offerAllProjects);
 readFilters();
 pulse.beat();

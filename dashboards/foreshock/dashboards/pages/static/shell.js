@@ -11,8 +11,7 @@ export function openShell(runId = null) {
   const live = new Live(runId);
   const count = new Pulse(countAlerts, 3000);
   live.on("state", showState);
-  live.on("alert", () => count.beat());
-  live.on("back", () => count.beat());
+  for (const kind of ["open", "alert", "back"]) live.on(kind, () => count.beat());
   count.beat();
   showHere();
   return live;

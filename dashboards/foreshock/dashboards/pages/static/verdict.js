@@ -195,5 +195,5 @@ choices.addEventListener("submit", (event) => event.preventDefault());
 view.onBack(load);
 
 const live = openShell();
-for (const kind of ["alert", "run", "back"]) live.on(kind, () => pulse.beat());
+for (const kind of ["open", "alert", "run", "back"]) live.on(kind, () => pulse.beat());
 pulse.beat();
