@@ -74,7 +74,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             dying, dead = Run(http, "dying", HOSTILE), Run(http, "dead", "dead", dies_at=30)
             for one in (dying, dead):
                 one.train(140)
-            wait_for(lambda: prometheus.query("foreshock_last_step == 139"), "no step was scraped")
+            # A rise is seen against what was recorded before it, half a second after it was scraped
+            recorded = 'foreshock:composite_gain:max{run_id="dying"}'
+            wait_for(lambda: prometheus.query(recorded), "no gain was recorded")
             dying.train(25)
             wait_for(
                 lambda: prometheus.query("foreshock_judge_lag_steps == 0 and foreshock_last_step == 164"), ""

@@ -27,7 +27,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-str
 async def read_news(
     collector: CollectorDep, caller: CallerDep, run_id: Annotated[str | None, Query(max_length=64)] = None
 ) -> StreamingResponse:
-    """`step`, `judged`, `alert` and `run` events of one run or of all, until the reader leaves or may no more."""
+    """`step`, `judged`, `alert` and `run` events, of one run or of all, until the reader may hear no more."""
     collector.bell.check_room()
     return StreamingResponse(
         _stream(collector, caller, run_id), headers=_HEADERS, media_type="text/event-stream"
