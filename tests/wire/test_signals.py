@@ -2,7 +2,7 @@
 
 import pytest
 
-from foreshock.wire import CATALOGUE, UnknownSignalError, catalogue_series, parse_column
+from foreshock.wire import CATALOGUE, UnknownSignalError, catalogue_series, is_low_worse, parse_column
 
 
 def test_every_column_of_the_catalogue_parses_to_its_signal() -> None:
@@ -23,6 +23,24 @@ def test_every_signal_says_what_it_is() -> None:
 def test_series_names_are_unique() -> None:
     names = [name for name, _ in catalogue_series()]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        ("headroom_bits", True),
+        ("swiglu_headroom", True),
+        ("router_entropy", True),
+        ("composite_smallest_sum_min", True),
+        ("canary_rank", True),
+        # Joined by the minimum, since an expert is dead where no rank has used it; none dead is well
+        ("router_dead_experts", False),
+        ("layer_amax_forward_mean", False),
+        ("loss", False),
+    ],
+)
+def test_which_end_of_a_series_is_the_worse(series: str, expected: bool) -> None:
+    assert is_low_worse(series) is expected
 
 
 def test_a_users_series_has_no_signal() -> None:

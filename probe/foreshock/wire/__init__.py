@@ -38,7 +38,7 @@ from foreshock.wire.errors import (
 from foreshock.wire.messages import Alert, AppendAnswer, Problem, RunDeclaration, RunHandle
 from foreshock.wire.missing import MISSING, is_missing
 from foreshock.wire.records import Batch, Event, Layout, Record, Tombstone
-from foreshock.wire.signal import CADENCES, WHOLE_EVERY, Band, Cadence, Signal
+from foreshock.wire.signal import CADENCES, UNBOUNDED, WHOLE_EVERY, Band, Cadence, Signal
 
 __all__ = [
     "CADENCES",
@@ -48,6 +48,7 @@ __all__ = [
     "LAYER_QUANTILES",
     "MAX_BODY_BYTES",
     "MISSING",
+    "UNBOUNDED",
     "WHOLE_EVERY",
     "WIRE_VERSION",
     "Alert",

@@ -78,9 +78,9 @@ def domain_loss_series(domain: str) -> str:
 
 
 def is_low_worse(series: str) -> bool:
-    """Whether a low value of a catalogue series is what to look for: room that is left, the least of many."""
+    """Whether a low value of a catalogue series is what to look for (`Signal.low_is_worse`)."""
     signal, _ = _BY_SERIES[series]
-    return "min" in signal.reductions or signal.across_ranks == "min"
+    return signal.low_is_worse
 
 
 def per_layer(series: Sequence[str], num_layers: int) -> tuple[str, ...]:

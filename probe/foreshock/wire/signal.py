@@ -8,6 +8,8 @@ Cadence = Literal["step", "composite", "slow", "rare"]
 # Beside what is counted in steps: every ten seconds, told of the step that was then the last
 Pace: TypeAlias = Cadence | Literal["host"]
 CADENCES: Final[tuple[Cadence, ...]] = ("step", "composite", "slow", "rare")
+# A band that ends here or beyond is open
+UNBOUNDED: Final = 1000.0
 # Of a deep model, one reading in so many tells every layer; the others tell the worst
 WHOLE_EVERY: Final = 10
 
@@ -18,6 +20,11 @@ class Band:
 
     low: float
     high: float
+
+    @property
+    def has_top(self) -> bool:
+        """Whether there is too much of it: an open band ends at a number that no run comes near."""
+        return self.high < UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,17 @@ class Signal:
     def series(self) -> tuple[str, ...]:
         """The names of its series: one for each reduction, or the bare name."""
         return tuple(f"{self.name}_{reduction}" for reduction in self.reductions) or (self.name,)
+
+    @property
+    def low_is_worse(self) -> bool:
+        """Whether a low value is what to look for: room that is left, the least of many.
+
+        Ranks are joined by their minimum for that, but also where all must agree (dead experts): then a
+        band from zero on says that none is well.
+        """
+        if self.across_ranks != "min" and "min" not in self.reductions:
+            return False
+        return self.healthy is None or self.healthy.low > 0 or not self.healthy.has_top
 
     def columns(self, num_layers: int) -> tuple[str, ...]:
         """All its columns for a model of `num_layers` sub-layers, reduction by reduction."""

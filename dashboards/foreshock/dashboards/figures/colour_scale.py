@@ -9,14 +9,13 @@ from typing import Final
 import numpy as np
 
 from foreshock.dashboards.figures.palette import DIVERGING, SEQUENTIAL
-from foreshock.wire import Band, Column
+from foreshock.wire import Column
 from foreshock.wire.readings import FloatArray, LayerMap
 
 # The colour range only takes these widths, so it stands still while a run grows
 _RUNGS: Final = np.asarray([0.01, 0.1, 0.5, 1, 2, 5, 10, 50, 100, 1e3, 1e6])
 _LOG_RUNGS: Final = np.log10([2.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30])
 _LEAST: Final = 1e-30
-_UNBOUNDED: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def scale_of(column: Column) -> Scale:
     if signal is None:
         return Scale(log=False, centred=False)
     band = signal.healthy
-    if _is_low_worse(column):
+    if signal.low_is_worse:
         edge = np.log10(band.low) if signal.log_scale and band is not None and band.low > 0 else None
         return Scale(signal.log_scale, centred=False, low_is_worse=True, edge=edge)
     if band is None:
@@ -98,20 +97,7 @@ def scale_of(column: Column) -> Scale:
         return Scale(log=True, centred=True)
     if signal.log_scale:
         return Scale(log=True, centred=False, edge=float(np.log10(band.high)) if band.high > 0 else None)
-    return Scale(log=False, centred=band.low < 0 < band.high and not _is_open(band))
-
-
-def _is_low_worse(column: Column) -> bool:
-    """Ranks are joined by their minimum where little is bad, and where all must agree (dead experts)."""
-    signal = column.signal
-    if signal is None or (signal.across_ranks != "min" and "min" not in signal.reductions):
-        return False
-    return signal.healthy is None or signal.healthy.low > 0 or _is_open(signal.healthy)
-
-
-def _is_open(band: Band) -> bool:
-    """Whether nothing is too much: the catalogue writes a number that no healthy run comes near."""
-    return band.high >= _UNBOUNDED
+    return Scale(log=False, centred=band.low < 0 < band.high and band.has_top)
 
 
 def extreme(values: LayerMap, scale: Scale) -> FloatArray:

@@ -15,7 +15,7 @@ from foreshock.dashboards.figures.palette import GROUPS, role
 from foreshock.dashboards.figures.scale import log_axis
 from foreshock.dashboards.figures.told import reading_of, table_of
 from foreshock.dashboards.figures.track import Track, read_tracks
-from foreshock.wire import Band
+from foreshock.wire import UNBOUNDED, Band
 from foreshock.wire.readings import FloatArray, RunReader, Window
 
 _GAP_PIXELS: Final = 22
@@ -24,7 +24,6 @@ _PANEL_PIXELS: Final = {1: 170, 2: 104, 3: 96}
 _LOW_PANEL_PIXELS: Final = 78
 _MOST_TICKS: Final = {1: 7, 2: 5}
 _MEDIAN: Final = "median layer"
-_UNBOUNDED: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _common_band(panel: Drawn) -> Band | None:
 
 def _axis(panel: Drawn, domain: list[float], count: int) -> dict[str, Any]:
     band = _common_band(panel)
-    edges = [] if band is None else [edge for edge in (band.low, band.high) if abs(edge) < _UNBOUNDED]
+    edges = [] if band is None else [edge for edge in (band.low, band.high) if abs(edge) < UNBOUNDED]
     values = [one for track in panel.tracks for one in (track.low, track.high, track.values)]
     if all(track.log for track in panel.tracks) and _any_positive(values):
         above = [edge for edge in edges if edge > 0]

@@ -8,11 +8,9 @@ from foreshock.dashboards.figures.broken import told_since
 from foreshock.dashboards.figures.frame import Table, thin
 from foreshock.dashboards.figures.numbers import words
 from foreshock.dashboards.figures.track import Track
-from foreshock.wire import Band
+from foreshock.wire import UNBOUNDED, Band
 
 _MOST = 3
-# The catalogue writes such a number where there is no end
-_UNBOUNDED = 1000.0
 
 
 def reading_of(tracks: Sequence[Track]) -> str:
@@ -68,7 +66,7 @@ def outside_since(track: Track) -> int | None:
 
 def band_words(band: Band) -> str:
     """A healthy band in words: `0.9 to 1.1`, `up to 30`, `from 4`."""
-    if band.low > -_UNBOUNDED and band.high >= _UNBOUNDED:
+    if band.low > -UNBOUNDED and not band.has_top:
         return f"from {words(band.low)}"
     is_one_sided = band.low <= 0 < band.high and band.low != -band.high
     return f"up to {words(band.high)}" if is_one_sided else f"{words(band.low)} to {words(band.high)}"
