@@ -54,7 +54,9 @@ def write_html(report: Report) -> Iterator[str]:
 
 def words_html(report: Report) -> str:
     """The words alone, without figures or scripts: what a notebook shows."""
-    return _templates.get_template("words.html").render(**_words(report))
+    # Notebooks have styles of their own for all that they show, light ones and dark ones
+    style = Markup((_HERE / "notebook.css").read_text(encoding="utf-8"))
+    return _templates.get_template("words.html").render(style=style, **_words(report))
 
 
 def _words(report: Report) -> dict[str, Any]:
