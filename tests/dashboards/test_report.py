@@ -11,6 +11,7 @@ import pytest
 from tests.dashboards.observatory import HOSTILE, Observatory, populate
 
 from foreshock.dashboards.errors import TooManyRunsError, UnknownFigureError
+from foreshock.dashboards.figures import colours
 from foreshock.dashboards.report import report, write_html
 from foreshock.query import ProblemError, UnreachableError
 from foreshock.server.report_execution import report_command
@@ -84,6 +85,13 @@ def test_a_notebook_gets_words_and_plotly_figures(collector: Observatory) -> Non
     assert "At risk since step" in shown and "<script" not in shown
     figure = found.figure("gain_map", theme="dark")
     assert figure.data[0].type == "heatmap" and "var(--" not in figure.to_json()
+    # It stands alone: what pages say beside it is in it, on a ground that its colours are made for
+    assert figure.layout.title.text == "<b>Amax gain of one layer, forward</b>"
+    assert "layer 0" in figure.layout.title.subtitle.text
+    assert figure.layout.paper_bgcolor == colours("dark")["surface"]
+    many = report("turned", "hc-0", url=collector.url)
+    title = many.figure("loss").layout.title.text
+    assert title.endswith(" · Loss</b>") and "<img" not in title and "\u202e" not in title
     with pytest.raises(UnknownFigureError, match="it has loss, domains, gain_map"):
         found.figure("los")
 

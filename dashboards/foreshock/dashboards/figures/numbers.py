@@ -57,5 +57,5 @@ def plain(text: str, limit: int = 80) -> str:
 
 
 def wrapped(text: str, width: int = 56) -> str:
-    """Longer text for a hover box, escaped and broken into at most eight lines."""
-    return "<br>".join(plain(line) for line in textwrap.wrap(text, width)[:8])
+    """Longer text for a hover box or beneath a title, escaped and broken into at most eight lines."""
+    return "<br>".join(plain(line, width) for line in textwrap.wrap(text, width)[:8])

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foreshock.dashboards.errors import MissingPlotlyError, UnknownFigureError
-from foreshock.dashboards.figures import Figure, Theme, resolve
+from foreshock.dashboards.errors import UnknownFigureError
+from foreshock.dashboards.figures import Figure, Theme
 from foreshock.dashboards.names import printable
 
 if TYPE_CHECKING:
@@ -81,14 +81,15 @@ class Report:
 
         Raises UnknownFigureError for a name that is in neither, MissingPlotlyError without plotly.
         """
-        try:
-            import plotly.graph_objects as go
-        except ImportError as error:
-            raise MissingPlotlyError("figures need plotly: pip install 'foreshock[server]'") from error
-        held = {**self.comparison, **self.run(run_id).figures}
-        if name not in held:
+        from foreshock.dashboards.report.notebook_figure import notebook_figure
+
+        run = self.run(run_id)
+        if name in run.figures:
+            return notebook_figure(run.figures[name], theme, run.name if len(self.runs) > 1 else "")
+        if name not in self.comparison:
+            held = (*self.comparison, *run.figures)
             raise UnknownFigureError(f"the report has no figure {name!r}; it has {', '.join(held)}")
-        return go.Figure(resolve(held[name], theme))
+        return notebook_figure(self.comparison[name], theme)
 
     def _repr_html_(self) -> str:
         from foreshock.dashboards.report.document import words_html
