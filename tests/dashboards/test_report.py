@@ -87,7 +87,7 @@ def test_a_notebook_gets_words_and_plotly_figures(collector: Observatory) -> Non
     assert figure.data[0].type == "heatmap" and "var(--" not in figure.to_json()
     # It stands alone: what pages say beside it is in it, on a ground that its colours are made for
     assert figure.layout.title.text == "<b>Amax gain of one layer, forward</b>"
-    assert "layer 0" in figure.layout.title.subtitle.text
+    assert "Layer 0 is farthest" in figure.layout.title.subtitle.text
     assert figure.layout.paper_bgcolor == colours("dark")["surface"]
     many = report("turned", "hc-0", url=collector.url)
     title = many.figure("loss").layout.title.text

@@ -35,6 +35,12 @@ def test_a_report_opens_from_disk(
     page.wait_for_function(
         "document.querySelectorAll('.plot').length === document.querySelectorAll('.js-plotly-plot').length"
     )
+    # Those that were drawn for the screen before too: none reaches beyond its place
+    beyond = """() => [...document.querySelectorAll('.plot')].filter((place) => {
+        const {width, height} = place.querySelector('.main-svg').getBoundingClientRect();
+        return height > place.getBoundingClientRect().height + 1 || width > 450;
+    }).map((place) => place.id)"""
+    assert page.evaluate(beyond) == []
     assert (
         page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
         == "#171b24"

@@ -2,13 +2,16 @@
 
 const FIGURES = JSON.parse(document.getElementById("figures").textContent);
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-const PAPER_WIDTH = 680;
+// Two beside one another on paper, as large as on a small screen, then made smaller (report.css)
+const PAPER_WIDTH = 444;
 const drawn = new Set();
 
 function draw(place, width) {
   const { data, layout } = paint(FIGURES[place.id]);
-  place.style.height = `${layout.height ?? (width ? 280 : 340)}px`;
-  window.Plotly.react(place, data, width ? { ...layout, width } : layout, CONFIG);
+  const height = layout.height ?? 340;
+  place.style.height = `${height}px`;
+  // Plotly keeps the size that it has found once, so that of paper is given to it
+  window.Plotly.react(place, data, width ? { ...layout, width, height } : layout, CONFIG);
   drawn.add(place);
 }
 
