@@ -313,7 +313,10 @@ def draw_map(series: str, num_layers: int, tables: Sequence[CellTable], width: i
 
 def _join_latest(name: str, values: Sequence[tuple[int, float]]) -> float:
     newest = max(step for step, _ in values)
-    column = np.array([[value] for step, value in values if step == newest])
+    of_ranks = [value for step, value in values if step == newest]
+    if len(of_ranks) == 1:  # as with nearly every run, and of thousands of columns
+        return float(of_ranks[0])
+    column = np.array(of_ranks)[:, None]
     return float(reduce_ranks(name, column, np.ones(column.shape, bool))[0])
 
 
