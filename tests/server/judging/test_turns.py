@@ -78,7 +78,7 @@ def test_where_a_turn_ends_changes_nothing(bench, writer, traces, monkeypatch, b
 def test_a_run_with_a_backlog_leaves_the_others_their_turn(bench, http, writer, monkeypatch):
     monkeypatch.setattr(judge_module, "MAX_SECONDS_PER_TURN", 0.0)
     writer.start("loss")
-    writer.send(writer.batch(range(1000), np.ones(1000)))
+    writer.send(writer.batch(range(5000), np.ones(5000)))
     other = type(writer)(http, run_id="run-2", session="session-2").start("loss")
     other.send(other.batch(range(3), [1.0, 2.0, np.nan]))
     bench.turns(1)

@@ -15,8 +15,8 @@ from foreshock.server.detection.rule import AnyRule
 from foreshock.server.detection.watermark import Absence, Waiting
 
 STATE_VERSION: Final = 1
-# Steps that are judged between two looks at the clock: 0.2 seconds where every trend is tested
-SLICE: Final = 512
+# Steps that are judged between two looks at the clock: 0.3 seconds where every trend is tested
+SLICE: Final = 1024
 
 
 class ScheduleChange(msgspec.Struct, frozen=True, order=True):
