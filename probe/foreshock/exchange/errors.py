@@ -7,12 +7,17 @@ class ExchangeError(Exception):
     """Base of all errors of imports and exports; one line on the command line, exit status 2."""
 
 
+# What a file says may be of any length, and a terminal's line is not
+_LONGEST = 1000
+
+
 class SourceError(ExchangeError):
     """Raised when a file cannot be read as what it is said to be; names the file, and the line if known."""
 
     def __init__(self, path: Path, message: str, line: int | None = None) -> None:
         where = str(path) if line is None else f"{path}, line {line}"
-        super().__init__(f"{where}: {message}")
+        told = message if len(message) <= _LONGEST else f"{message[:_LONGEST]} .. ({len(message)} characters)"
+        super().__init__(f"{where}: {told}")
 
 
 class MissingLibraryError(ExchangeError):

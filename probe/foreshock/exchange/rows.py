@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Protocol
 
 from foreshock.wire.records import MAX_STEP
 
 # A collector takes no time beyond this (the year 5138); milliseconds are caught by it
 LATEST_TIME = 1e11
+_LONGEST_NUMBER = 40
+_FAR = 10**_LONGEST_NUMBER
 
 
 class Row(NamedTuple):
@@ -49,22 +52,34 @@ class Source(Protocol):
 
 def whole_number(value: Any, what: str, most: int = MAX_STEP) -> int:
     """A step or a rank, from text or any number that is whole; raises ValueError that says why not."""
-    try:
-        number = int(value) if isinstance(value, str) and "_" not in value else value
-    except ValueError:
-        number = value
-    if isinstance(number, str):
-        try:
-            number = float(number)
-        except ValueError:
-            raise ValueError(f"{what} is {value[:40]!r}, which is no whole number") from None
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise ValueError(f"{what} is {value!r}, which is no whole number")
+    number = _whole(value)
+    if number is None:
+        raise ValueError(f"{what} is {_shown(value)}, which is no whole number")
     if not 0 <= number <= most:
-        raise ValueError(f"{what} is {number}; 0 to {most} are allowed")
+        raise ValueError(f"{what} is {_shown(number)}; 0 to {most} are allowed")
     return number
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that it is, None where it is none; text is read digit by digit, never rounded."""
+    if isinstance(value, str):
+        # Python's own spellings of numbers are not a file's
+        if "_" in value or len(value) > _LONGEST_NUMBER:
+            return None
+        try:
+            value = Decimal(value.strip())
+        except InvalidOperation:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    # Few characters can tell of a number whose digits would fill the memory
+    return int(value) if is_finite and -_FAR < value < _FAR and value == int(value) else None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_NUMBER else f"{text[:_LONGEST_NUMBER]}.."
 
 
 def seconds(value: Any) -> float:
@@ -77,7 +92,9 @@ def seconds(value: Any) -> float:
     except (TypeError, ValueError):
         time = _from_calendar(value)
     if not 0 <= time <= LATEST_TIME:
-        raise ValueError(f"time is {value!r}; give seconds since the epoch, or such as 2026-01-31T12:00:00Z")
+        raise ValueError(
+            f"time is {_shown(value)}; give seconds since the epoch, or such as 2026-01-31T12:00:00Z"
+        )
     return time
 
 

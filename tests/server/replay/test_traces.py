@@ -259,6 +259,7 @@ def record(folder, manifest=None):
         "step": pa.array([0, 1, 2, 3, 4, 3, 4, 5, 6], pa.int64()),
         "time": pa.array([1000.0 + row for row in range(9)]),
         "loss": pa.array([1.0, None, float("nan"), 2, 3, 4, 5, 6, 7], pa.float32()),
+        "grad_norm": pa.array([1.0] * 9, pa.float32()),
     }
     parquet.write_table(pa.table(table), folder / "signals.parquet")
     declared = {
@@ -268,7 +269,8 @@ def record(folder, manifest=None):
             {"attempt": 1, "step": 6, "kind": "finished", "detail": {}},
         ],
     }
-    (folder / "manifest.json").write_text(json.dumps(declared) if manifest is None else manifest)
+    text = json.dumps(declared) if manifest is None else manifest
+    (folder / "manifest.json").write_text(text, encoding="latin-1")
     return folder
 
 
@@ -285,7 +287,24 @@ def test_a_recorded_run_says_what_it_declared_and_which_attempt_is_which(tmp_pat
     assert times == [[1000.0, 1001, 1002, 1003, 1004], [1005.0, 1006, 1007, 1008]]
 
 
-@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"declaration": {"total_steps": -3}}'])
+EVENT = '{"declaration": {}, "events": [{"kind": "schedule", "detail": {}, "attempt": 0, "step": %s}]}'
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"declaration": {"total_steps": -3}}',
+        '{"declaration": {"total_steps": true}}',
+        EVENT % '"x"',
+        EVENT % "-1",
+        EVENT % "0.5",
+        "[" * 100_000,
+        "\xff",
+    ],
+)
 def test_a_damaged_manifest_is_refused(tmp_path, manifest):
     with pytest.raises(SourceError, match="no manifest of a recorded run"):
         open_trace(record(tmp_path / "run", manifest))

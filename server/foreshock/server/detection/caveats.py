@@ -44,6 +44,8 @@ def of_candidates(keys: Sequence[str]) -> list[str]:
 def of_settings(settings: Mapping[str, Sequence[Mapping[str, Any]]], group_by: str) -> list[str]:
     """Keys of the configuration in which the two groups differ, or the runs of one, beside `group_by`."""
     groups = list(settings.items())
+    if not all(members for _, members in groups):
+        return []  # that a group has no run is told as what is missing
     keys = sorted({key for _, members in groups for one in members for key in one} - {group_by})
     mixed, apart = [], []
     for key in keys:

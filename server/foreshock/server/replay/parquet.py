@@ -10,6 +10,7 @@ import numpy as np
 
 from foreshock.exchange.errors import MissingLibraryError, SourceError
 from foreshock.exchange.names import Naming
+from foreshock.exchange.rows import LATEST_TIME
 from foreshock.exchange.sources.table import Columns as TableColumns
 from foreshock.exchange.sources.table import not_a_number
 from foreshock.server.detection.block import Block
@@ -35,7 +36,11 @@ class ParquetTrace:
 
     @classmethod
     def of(cls, path: Path, naming: Naming) -> Self | None:
-        """The file, or None where it must be read row by row: its steps do not rise, or it has ranks."""
+        """The file, or None where it must be read row by row: its steps do not rise, or it has ranks.
+
+        What is wrong with a step or a time is told by that reading too, with the number of its row. Raises
+        SourceError where attempts are numbered and steps do not rise in each.
+        """
         pyarrow, parquet = libraries()
         try:
             with parquet.ParquetFile(path) as file:
@@ -54,13 +59,24 @@ class ParquetTrace:
             raise SourceError(path, str(error)) from error
         if table.rank is not None or not all(_is_plain(column) for column in found.columns):
             return None
-        steps = found.column(0).to_numpy().astype(np.int64)
+        axes_read = [column.to_numpy() for column in found.columns]
+        if not (_are_whole(axes_read[0]) and (table.time is None or _are_seconds(axes_read[1]))):
+            return None
+        steps = axes_read[0].astype(np.int64)
         attempts = np.zeros_like(steps)
         if "attempt" in found.column_names:
-            attempts = found.column("attempt").to_numpy().astype(np.int64)
+            if not _are_whole(axes_read[-1]):
+                raise SourceError(path, "the column 'attempt' holds other than whole numbers from 0 on")
+            attempts = axes_read[-1].astype(np.int64)
         rises = np.where(np.diff(attempts) == 0, np.diff(steps) > 0, np.diff(attempts) > 0)
-        if not rises.all() or (len(steps) and not (0 <= steps.min() and steps.max() <= MAX_STEP)):
-            return None
+        if not rises.all():
+            if "attempt" not in found.column_names:
+                return None
+            row = int(np.argmin(rises)) + 2
+            message = (
+                f"row {row}: the steps of an attempt do not rise; sort the rows by attempt, then by step"
+            )
+            raise SourceError(path, message)
         columns = columns_of(tuple(name for _, name in table.series))
         place_of = {name: place for place, name in table.series}
         return cls(path, steps, attempts, table, columns, tuple(place_of[name] for name in columns.names))
@@ -88,10 +104,16 @@ class ParquetTrace:
             if column.null_count:
                 present[:, place] = column.is_valid().to_numpy(zero_copy_only=False)
         own_times = self._floats(times[0], batch.column(times[0])) if times else np.zeros(batch.num_rows)
-        rows = slice(start, start + batch.num_rows)
+        # A step of which nothing was told is none, here as in the other formats
+        told = present.any(axis=1)
+        rows = start + np.flatnonzero(told)
+        if not len(rows):
+            return
+        if not told.all():
+            own_times, values, present = own_times[told], values[told], present[told]
         block = Block(self.steps[rows], own_times, self.columns, values, present)
         attempts = self.attempts[rows]
-        edges = [0, *(np.flatnonzero(np.diff(attempts)) + 1).tolist(), batch.num_rows]
+        edges = [0, *(np.flatnonzero(np.diff(attempts)) + 1).tolist(), len(rows)]
         for first, end in pairwise(edges):
             yield int(attempts[first]), block.part(first, end)
 
@@ -114,6 +136,17 @@ def _is_plain(column: Any) -> bool:
 
     kind = column.type
     return bool(column.null_count == 0 and (types.is_integer(kind) or types.is_floating(kind)))
+
+
+def _are_whole(values: Any) -> bool:
+    """Whether all are whole numbers that may be a step."""
+    finite = np.isfinite(values).all()
+    return bool(finite and ((values >= 0) & (values <= MAX_STEP) & (values == np.floor(values))).all())
+
+
+def _are_seconds(values: Any) -> bool:
+    """Whether all are times; NaN is none."""
+    return bool(((values >= 0) & (values <= LATEST_TIME)).all())
 
 
 def libraries() -> tuple[Any, Any]:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from foreshock.exchange.errors import SourceError
+from foreshock.exchange.rows import whole_number
 from foreshock.server.detection.case import ScheduleChange, change_words
 from foreshock.server.detection.context import RunContext
 
 SIGNALS: Final = "signals.parquet"
 MANIFEST: Final = "manifest.json"
+_PLACES: Final = ("step", "attempt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,27 @@ def read_declared(folder: Path) -> Declared:
         changes: dict[int, list[ScheduleChange]] = {}
         for number, event in enumerate(manifest.get("events", [])):
             if event["kind"] == "schedule":
-                change = ScheduleChange(event["step"], 0, number, change_words(event["detail"]))
-                changes.setdefault(event["attempt"], []).append(change)
+                step, attempt = (whole_number(event[name], f"an event's {name}") for name in _PLACES)
+                change = ScheduleChange(step, 0, number, change_words(event["detail"]))
+                changes.setdefault(attempt, []).append(change)
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}; give {folder / SIGNALS} itself to do without"
         raise SourceError(path, message) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = (
-            f"is no manifest of a recorded run ({error!r}); give {folder / SIGNALS} itself to do without"
-        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        instead = f"give {folder / SIGNALS} itself to do without"
+        message = f"is no manifest of a recorded run ({_shown(error)}); {instead}"
         raise SourceError(path, message) from error
     return Declared(context, changes)
 
 
 def _total_steps(given: Any) -> int | None:
-    if given is None or (isinstance(given, int) and given > 0):
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
         return given
     raise ValueError(f"total_steps is {given!r}")
+
+
+def _shown(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    # An error of decoding shows all that it could not decode
+    return "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)[:200]

@@ -85,7 +85,7 @@ class Trace:
         for attempt, block in self._read(naming, gathering):
             self.num_steps += len(block)
             self.series.update(block.columns.series)
-            has_loss = has_loss or LOSS in block.columns.place
+            has_loss = has_loss or _tells_loss(block)
             strides.note(attempt, block)
             yield attempt, block
         naming.check_used()
@@ -125,6 +125,11 @@ def open_trace(path: Path, mapping: Mapping[str, str] | None = None) -> Trace:
     or the folder of a recorded run (`signals.parquet` with its `manifest.json`). Raises SourceError.
     """
     return Trace(path, mapping or {}, read_declared(path) if is_record(path) else NOTHING)
+
+
+def _tells_loss(block: Block) -> bool:
+    place = block.columns.scalar(LOSS)
+    return place is not None and bool(block.present[:, place].any())
 
 
 def _no_loss(what: str) -> str:

@@ -21,6 +21,7 @@ ORDERED: Final = (
     ("outlier_z", "severe_z"),
     ("confirm_hits", "confirm_samples"),
     ("min_window_steps", "max_window_steps"),
+    ("min_samples", "max_samples"),
 )
 # Settings that are shares of something whole, or probabilities
 _UP_TO_ONE: Final = ("share", "p_value", "least_clip_coefficient")
