@@ -163,6 +163,16 @@ def test_what_ends_in_an_infinity_is_told_by_its_last_finite_value() -> None:
     assert told == "Max violation 0.5 at layer 0; +Inf since step 1."
 
 
+def test_a_singular_value_that_was_never_told_is_not_one_that_is_broken() -> None:
+    columns = {
+        f"log_singular_value_mean[{number}]": (np.arange(50), np.full(50, -number)) for number in (0, 2)
+    }
+    figure = RUN_FIGURES["spectrum"](Recording(columns), Window())
+    names = {trace.get("name") for trace in figure["data"]}
+    assert "log \N{GREEK SMALL LETTER SIGMA}3" in names and "log \N{GREEK SMALL LETTER SIGMA}2" not in names
+    assert "finite" not in figure["layout"]["meta"]["reading"]
+
+
 def test_what_is_in_its_band_is_told_with_the_band() -> None:
     columns = {"max_attention_logit[0]": ([0], [14.0]), "log_z_mean": ([0], [8.0]), "log_z_max": ([0], [9.0])}
     told = RUN_FIGURES["logits"](Recording(columns), Window())["layout"]["meta"]["reading"]

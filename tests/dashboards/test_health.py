@@ -171,6 +171,20 @@ def test_a_fault_from_outside() -> None:
     assert health.level == "safe" and "“Loss spike” has passed (steps 397 to 399)." in health.sentence
 
 
+def test_a_warning_that_only_the_end_of_the_run_resolved_has_not_passed() -> None:
+    broken = alert("constraint_broken", 300, state="resolved", resolved_step=399)
+    health = judged(columns(np.ones((LAYERS, 400))), broken, state="finished")
+    assert (health.level, health.word, health.num_open) == ("watch", "Watch since step 300", 0)
+    assert health.sentence.startswith("Finished at step 399. The mixing matrices have left their constraint.")
+    # One that resolved before, one that never fired, and what is no more than a remark have passed
+    for one in (
+        alert("constraint_broken", 300, state="resolved", resolved_step=398),
+        alert("constraint_broken", None, state="resolved", resolved_step=399),
+        alert("exit_stability_tax", 300, state="resolved", resolved_step=399, severity="info"),
+    ):
+        assert judged(columns(np.ones((LAYERS, 400))), one, state="finished").level == "safe"
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_signal_that_vanishes(is_told: bool) -> None:
     recorded = columns(moving_gains(1, 150, -0.012))

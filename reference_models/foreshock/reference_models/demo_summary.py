@@ -80,7 +80,8 @@ def _summarise(
         seed=plan.seed,
         died_step=known.get("died_step"),
         last_step=row["last_step"] if row else None,
-        final_loss=read_number(known.get("final_loss")),
+        # What a dead run had last is no final loss, as compare and verdict say too
+        final_loss=None if known.get("died_step") is not None else read_number(known.get("final_loss")),
         peak_gain_mean=observatory.peak(plan.run_id, "mean") if has_steps else None,
         peak_gain_max=observatory.peak(plan.run_id, "max") if has_steps else None,
         failure=failure,

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import msgspec
 import numpy as np
@@ -197,3 +198,19 @@ def test_no_reason_is_a_channel_without_a_number(traces):
     found = traces.judge(traces.hc_dying(composite_every=12), total_steps=140)
     reasons = [one.reason for one in found if one.rule in ("spike_ahead", "structural_risk")]
     assert reasons and not [reason for reason in reasons if " is nan" in reason]
+
+
+def test_a_reason_tells_the_composite_gain_itself_and_not_its_logarithm():
+    """Its columns are logarithms, since a product of many layers fits into no other."""
+    block, steps = run(), np.arange(600)
+    series = {name: block.values[:, place] for place, name in enumerate(block.columns.names)}
+    for way in ("forward", "backward"):
+        series |= {f"log_composite_amax_{way}_mean[{layer}]": steps / 60 * layer / 2 for layer in range(3)}
+    said = re.compile(r"The composite gain \(layer 2\) is ([\d.e+]+), x([\d.e+]+) over the last 60 steps")
+    found = Detector(CONTEXT).judge(block_of(series))
+    told = [(one.step, match) for one in found if (match := said.search(one.reason))]
+    assert told
+    for step, match in told:
+        # A mean over an eighth of a window lags it by few steps
+        assert 0.9 * math.exp(step / 60) < float(match[1]) < math.exp(step / 60), step
+        assert 1 < float(match[2]) < math.e

@@ -22,7 +22,9 @@ def spectrum(reader: RunReader, window: Window) -> Figure:
     found = reader.layer_map(SERIES, bounded(window))
     if found is None or not found.mean.size:
         return draw_panels(reader, window, drawing, ())
-    tracks = [_value(found, number) for number in range(min(_MOST, len(found.mean)))]
+    # There is room for more streams than a run has: what was never told is no value that is broken
+    told = np.flatnonzero((found.age >= 0).any(axis=1))[:_MOST].tolist()
+    tracks = [_value(found, number) for number in told]
     return draw_panels(reader, window, drawing, [Drawn("log \N{GREEK SMALL LETTER SIGMA}", tracks)])
 
 

@@ -156,7 +156,7 @@ def _lost(evidence: Evidence, reader: RunReader | None) -> Health:
 
 def _calm(evidence: Evidence, reader: RunReader | None) -> Health:
     ended = f"Finished at step {evidence.last_step:,}." if evidence.state == "finished" else ""
-    first = earliest(evidence.open)
+    first = earliest(evidence.open) or earliest(_until_the_end(evidence))
     movement = movement_of(
         evidence, evidence.open if first is None else _by_weight(evidence.open, first), reader
     )
@@ -248,6 +248,14 @@ def _warning_before(evidence: Evidence, step: int) -> AlertFacts | None:
 def _forecaster(evidence: Evidence) -> AlertFacts | None:
     told = [one for one in evidence.open if one.state == "firing" and one.risk]
     return min(told, key=lambda one: one.rule != "spike_ahead", default=None)
+
+
+def _until_the_end(evidence: Evidence) -> list[AlertFacts]:
+    """Warnings that nothing resolved but the end of the run: what they saw has not passed."""
+    if evidence.state != "finished":
+        return []
+    fired = [one for one in evidence.alerts if one.fired_step is not None and one.severity == "warning"]
+    return [one for one in fired if not one.is_open and one.resolved_step == evidence.last_step]
 
 
 def _passed(evidence: Evidence) -> str:

@@ -143,14 +143,19 @@ def read_record(folder: Path, *, verify: bool = True) -> RunRecord:
         manifest = json.loads(path.read_bytes())
     except OSError as error:
         raise RecordError(f"{folder} holds no recorded run: {path.name} cannot be read") from error
-    except ValueError as error:
-        raise RecordError(f"{path} is damaged: {error}; delete the folder and run it again") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path} is damaged: {str(error)[:200]}; delete the folder and run it again"
+        ) from error
     found = manifest.get("format_version") if isinstance(manifest, dict) else None
     if found != FORMAT_VERSION:
         raise RecordVersionError(
             f"{folder} was recorded in format version {found}, this foreshock reads {FORMAT_VERSION}: "
             "give another --out, or use the foreshock that wrote it"
         )
+    missing = [key for key in ("run_id", "sha256", "declaration", "num_steps") if key not in manifest]
+    if missing:
+        raise RecordError(f"{path} lacks {', '.join(missing)}; delete the folder and run it again")
     signals = folder / SIGNALS
     if not signals.is_file() or (verify and _sha256(signals) != manifest["sha256"]):
         raise RecordError(

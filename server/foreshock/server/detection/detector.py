@@ -120,6 +120,11 @@ class Detector:
 
     def judge(self, block: Block) -> list[Transition]:
         """Judges a block's steps; those judged before are passed over."""
+        # What is not finite, or too large to be squared, is a finding here and no mishap
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            return self._judge(block)
+
+    def _judge(self, block: Block) -> list[Transition]:
         block = block.part(int(block.steps.searchsorted(self.judged_step, "right")), len(block))
         self.risk = Risk.none()
         if not len(block):

@@ -30,6 +30,12 @@ def replay(
             "--map", metavar="THEIRS=OURS", help="Rename a column; THEIRS= leaves it out; repeatable."
         ),
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="FORM", help="csv, jsonl, parquet or tensorboard, where its name does not say."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object for each transition, one a line.")
     ] = False,
@@ -37,5 +43,5 @@ def replay(
     """Judge a recorded run as if it were live, step by step, and tell what would have been told."""
     from foreshock.server.replay.execution import replay_command
 
-    wishes = (rules, total_steps, config or [], renamed or [])
+    wishes = (rules, total_steps, config or [], renamed or [], kind)
     raise typer.Exit(replay_command(trace, *wishes, as_json=as_json))

@@ -27,13 +27,14 @@ def replay_command(
     total_steps: int | None,
     config: Sequence[str],
     renamed: Sequence[str],
+    kind: str | None,
     *,
     as_json: bool,
 ) -> int:
     """The exit status: 0, or 2 where an option or the trace cannot be read; what was found before is told."""
     try:
         entries = read_entries(config)
-        trace = open_trace(path, read_mapping(renamed))
+        trace = open_trace(path, read_mapping(renamed), kind)
         rules = _rules(rules_file)
         told: list[Transition] = []
         declared = trace.context
@@ -50,12 +51,19 @@ def replay_command(
                         print(json.dumps(as_dict(one)), flush=True)
                     tell()
         finally:
-            if not as_json:
+            if not as_json and trace.num_steps:
                 print_timeline(trace, told)
         for warning in trace.warnings:
             print(f"foreshock replay: {path}: {warning}", file=sys.stderr)
     except (ExchangeError, ServerError) as error:
         print(f"foreshock replay: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read has left; the interpreter must not try to flush to them
+        sys.stdout = None
+    except OSError as error:
+        sys.stdout = None
+        print(f"foreshock replay: what was found cannot be written: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

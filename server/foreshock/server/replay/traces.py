@@ -12,7 +12,7 @@ from typing import Any, Final
 from foreshock.exchange.errors import SourceError
 from foreshock.exchange.names import Naming
 from foreshock.exchange.rows import Source
-from foreshock.exchange.sources import open_sources
+from foreshock.exchange.sources import KINDS, open_sources
 from foreshock.server.detection.block import Block
 from foreshock.server.detection.case import ScheduleChange
 from foreshock.server.detection.context import RunContext
@@ -37,7 +37,9 @@ class Trace:
     `num_steps` how many steps have been read, `series` what they brought.
     """
 
-    def __init__(self, path: Path, mapping: Mapping[str, str], declared: Declared = NOTHING) -> None:
+    def __init__(
+        self, path: Path, mapping: Mapping[str, str], declared: Declared = NOTHING, kind: str | None = None
+    ) -> None:
         self.path = path
         self.context: RunContext = declared.context
         self.num_steps = 0
@@ -45,11 +47,15 @@ class Trace:
         self._file = path / SIGNALS if is_record(path) else path
         self._changes = declared.changes
         self._warnings: tuple[str, ...] = ()
+        self._kind = kind
         kind = self._source(Naming()).kind
         head = _HEADS[kind](self._file) if kind in _HEADS else {}
         self._texts = [name for name in text_columns(head) if name not in mapping]
         self._mapping = {**mapping, **dict.fromkeys(self._texts, "")}
-        ours = set(map(Naming(self._mapping).column, head))
+        naming = Naming(self._mapping)
+        ours = set(map(naming.column, head))
+        if kind in ("csv", "parquet"):
+            naming.check_used()  # before anything is judged: the head names all columns that there are
         # Later lines of JSON may bring what the first has not
         if kind != "jsonl" and "step" in ours and LOSS not in ours:
             raise SourceError(path, _no_loss("column"))
@@ -110,7 +116,7 @@ class Trace:
                 rows.close()
 
     def _source(self, naming: Naming) -> Source:
-        found = open_sources(self._file, None, lambda: naming)
+        found = open_sources(self._file, self._kind, lambda: naming)
         if len(found) > 1:
             names = ", ".join(source.facts.name for source, _ in found[:8])
             message = f"holds {len(found)} runs, and replay takes one: give the path of one ({names})"
@@ -118,13 +124,17 @@ class Trace:
         return found[0][0]
 
 
-def open_trace(path: Path, mapping: Mapping[str, str] | None = None) -> Trace:
+def open_trace(path: Path, mapping: Mapping[str, str] | None = None, kind: str | None = None) -> Trace:
     """Opens a trace; `mapping` renames its columns, theirs to ours, "" leaves one out.
+
+    `kind` says in which form a file is, where neither its name nor its first bytes do.
 
     A path is a file that `foreshock import` would read, a folder of one run's TensorBoard event files,
     or the folder of a recorded run (`signals.parquet` with its `manifest.json`). Raises SourceError.
     """
-    return Trace(path, mapping or {}, read_declared(path) if is_record(path) else NOTHING)
+    if kind is not None and kind not in KINDS:
+        raise SourceError(path, f"--from {kind[:40]!r} is no form: say one of {', '.join(KINDS)}")
+    return Trace(path, mapping or {}, read_declared(path) if is_record(path) else NOTHING, kind)
 
 
 def _tells_loss(block: Block) -> bool:

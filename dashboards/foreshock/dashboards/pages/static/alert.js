@@ -24,7 +24,7 @@ export function stateOf(alert) {
 export function reasonOf(alert) {
   const parts = [element("span", {}, alert.reason)];
   if (alert.outcome) {
-    const ended = stateOf(alert) === "resolved" ? "Resolved" : "Passed by before it fired";
+    const ended = stateOf(alert) === "resolved" ? "Resolved" : "Never fired; passed by";
     const where = isOfGroup(alert) ? "" : ` at step ${whole(alert.resolved_step)}`;
     parts.push(element("span", { class: "outcome" }, ` ${ended}${where}: ${alert.outcome}`));
   }

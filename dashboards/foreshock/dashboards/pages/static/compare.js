@@ -227,7 +227,7 @@ async function load() {
     const { groups, figures } = await get("compare", { ...asked, buckets: 50 });
     showFigures(figures);
     showGroups(groups);
-    if (picked().length) byId("verdict").hidden = true;
+    if (picked().length || asked.group_by === EACH) byId("verdict").hidden = true;
     else await loadVerdict({ project: asked.project, group_by: asked.group_by });
     for (const chart of charts) await chart.refresh();
   });

@@ -1,7 +1,10 @@
-// What an alert rests on: signal, layer, risk by horizon, and when it is expected to come true.
+// What an alert rests on: signal, layer, risk by horizon, and how far its limit is.
 
 import { element } from "./element.js";
 import { share, toNumber, visible, whole } from "./format.js";
+
+// Farther ahead no pace holds
+const FAR_STEPS = 10000;
 
 function horizon(name) {
   return name.endsWith("%") ? `${name.slice(0, -1)} % of the run` : `${name} steps`;
@@ -14,7 +17,7 @@ export function groundsOf({ signal, layer, risk, eta_steps }) {
   const risks = Object.entries(risk ?? {}).map(([name, value]) => `${share(value)} within ${horizon(name)}`);
   if (risks.length) parts.push(["risk", risks.join(", ")]);
   const eta = toNumber(eta_steps);
-  if (eta !== null) parts.push(["expected", `in about ${whole(eta)} steps`]);
+  if (eta !== null && eta <= FAR_STEPS) parts.push(["limit", eta ? `in about ${whole(eta)} steps` : "passed already"]);
   return parts;
 }
 

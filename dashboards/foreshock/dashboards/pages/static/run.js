@@ -126,7 +126,7 @@ function showHappenings() {
     happenings.isOld = true;
     pulse.beat();
   });
-  const end = Math.max(state.run.last_step, view.step("to") ?? 0);
+  const end = Math.max(state.run.last_step, state.latest?.step ?? 0, view.step("to") ?? 0);
   timeline.show(momentsOf(happenings, view.step("attempt")), end);
   showWindow();
 }
@@ -217,6 +217,9 @@ for (const option of ["axis", "smooth"]) {
 byId("search").addEventListener("input", (event) => {
   view.set({ q: event.target.value }, { replace: true });
   showTab();
+});
+byId("search").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") event.target.blur();
 });
 
 function readView() {

@@ -116,8 +116,12 @@ def watch_folder(folder: Path, watchers: Sequence[Watcher]) -> WatchedRun:
         if run.unscored is not None:
             return WatchedRun(run.run_id, run)
         shown = list(attempts(record))
-    except (ModelsError, KeyError, TypeError, OSError, ValueError) as error:
-        return WatchedRun(folder.name, None, error=f"{type(error).__name__}: {error}")
+    except ModelsError as error:
+        return WatchedRun(folder.name, None, error=str(error))
+    except KeyError as error:
+        return WatchedRun(folder.name, None, error=f"{folder} is damaged: {error} is missing in its record")
+    except (TypeError, OSError, ValueError) as error:
+        return WatchedRun(folder.name, None, error=f"{folder} is damaged: {error}")
     cell_R = np.concatenate([cells(attempt, (block,)) for attempt, block in shown])
     return WatchedRun(run.run_id, run, {one.name: watch_run(one, run, shown) for one in watchers}, cell_R)
 

@@ -16,7 +16,8 @@ from foreshock.server.detection.context import Columns
 from foreshock.server.detection.sample import FloatArray
 
 Reduction = Literal["max", "min"]
-Scale = Literal["plain", "log", "log1p"]
+# "logged": the series is a logarithm already, and people are told what it is the logarithm of
+Scale = Literal["plain", "log", "log1p", "logged"]
 
 # Smaller than any norm worth a logarithm; what is 0 is there
 _SMALLEST: Final = 1e-12
@@ -50,7 +51,7 @@ CHANNELS: Final = (
         "composite",
         ("log_composite_amax_forward_mean", "log_composite_amax_backward_mean"),
         "the composite gain",
-        "plain",
+        "logged",
         limit=math.log(10.0),
     ),
     Channel(
@@ -104,7 +105,7 @@ def columns_of_channel(columns: Columns, channel: Channel) -> list[int]:
 
 
 def _scaled(values: FloatArray, scale: Scale) -> FloatArray:
-    if scale == "plain":
+    if scale in ("plain", "logged"):
         return values
     if scale == "log1p":
         return np.log1p(np.abs(values))
