@@ -93,12 +93,15 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 def step_axis(**more: Any) -> dict[str, Any]:
     """The axis of steps, which all figures over time share and zoom together."""
-    return axis(
-        "step",
-        **(
-            {"showgrid": False, "showline": True, "ticks": "outside", "ticklen": 4, "hoverformat": ","} | more
-        ),
-    )
+    shown = {
+        "showgrid": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "hoverformat": ",",
+        "unifiedhovertitle": {"text": "step %{x:,}"},
+    }
+    return axis("step", **(shown | more))
 
 
 def value_axis(title: str, *, log: bool = False, **more: Any) -> dict[str, Any]:

@@ -62,9 +62,14 @@ def relaid(figure: Figure, reader: RunReader, window: Window, axis: Axis) -> Fig
     xaxis = layout["xaxis"] | {
         "title": layout["xaxis"]["title"] | {"text": knots.title},
         "hoverformat": ".5~g",
+        "unifiedhovertitle": {"text": f"{knots.title} %{{x:.5~g}}"},
     }
     if axis == "tokens":
-        xaxis |= {"exponentformat": "B", "hoverformat": ".4s"}
+        xaxis |= {
+            "exponentformat": "B",
+            "hoverformat": ".4s",
+            "unifiedhovertitle": {"text": f"{knots.title} %{{x:.4s}}"},
+        }
     if "range" in xaxis:
         xaxis["range"] = [knots.place(end) for end in xaxis["range"]]
     told_axis = {

@@ -81,7 +81,9 @@ def alert_markers(alerts: Sequence[AlertMark]) -> list[Trace]:
             "x": [marked_step(alert) for alert in alerts],
             "y": [1.0] * len(alerts),
             "text": [
-                f"<b>{plain(rule_words(alert.rule))}</b><br>{wrapped(alert.reason)}" for alert in alerts
+                # What it begins with: the numbers beneath must stay to be read, and the card has all of it
+                f"<b>{plain(rule_words(alert.rule))}</b><br>{wrapped(alert.reason, max_lines=3)}"
+                for alert in alerts
             ],
             "hovertemplate": "%{text}<extra></extra>",
             "cliponaxis": False,

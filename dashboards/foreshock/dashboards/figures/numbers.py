@@ -56,6 +56,7 @@ def plain(text: str, limit: int = 80) -> str:
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def wrapped(text: str, width: int = 56) -> str:
-    """Longer text for a hover box or beneath a title, escaped and broken into at most eight lines."""
-    return "<br>".join(plain(line, width) for line in textwrap.wrap(text, width)[:8])
+def wrapped(text: str, width: int = 56, max_lines: int = 8) -> str:
+    """Longer text for a hover box or beneath a title, escaped and broken into lines; what is cut is told."""
+    lines = textwrap.wrap(text, width, max_lines=max_lines, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+    return "<br>".join(plain(line, width) for line in lines)
