@@ -190,6 +190,7 @@ def test_words_that_yaml_would_turn_into_something_else_stay_words():
         ("shipped: {nonfinite: {clear_steps: 1.5}}\n", 1, "a whole number"),
         ("shipped: {exit_amax: {test: {p_value: 2}}}\n", 1, "from 0 to 1"),
         ("shipped: {exit_amax: {clear_threshold: 11}}\n", 1, "at most threshold, 10"),
+        ("shipped: {exit_amax: {test: {min_samples: 100, max_samples: 5}}}\n", 1, "at least min_samples"),
         ("own_series: {loss: scalar}\n", 1, "is in the catalogue"),
         ("own_series: {mine: vector}\n", 1, "it may be scalar, per_layer"),
         ("own_series: {'my own': scalar}\n", 1, "is no series name"),

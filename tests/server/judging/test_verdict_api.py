@@ -105,6 +105,17 @@ def test_a_group_is_not_held_against_itself(http, trained, problem):
     assert "both 'hc'" in problem(ask(http, constrained="hc", baseline="hc"), 422, "invalid")["detail"]
 
 
+@pytest.mark.parametrize("asked", [{"baseline": "nope"}, {"constrained": "nope"}, {"constrained": ""}])
+def test_a_group_that_has_no_run_is_told_as_what_is_missing(http, trained, train, asked):
+    train("odd", config={"model": {"connection": "mhc"}, "odd": {"a": [1]}})
+    told = ask(http, **asked)
+    assert told.status_code == 200 and told.json()["state"] == "undecided"
+    (name,) = asked.values()
+    assert any(f"'{name}'" in one or f"of {name}" in one for one in told.json()["missing"]), told.json()[
+        "missing"
+    ]
+
+
 def test_each_constrained_group_is_held_against_the_baseline(http, trained, train):
     for seed in range(3):
         config = {"model": {"connection": "mhc_lite", "depth": 12}}

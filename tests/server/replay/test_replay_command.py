@@ -1,6 +1,9 @@
 """`foreshock replay` as a shell calls it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +124,45 @@ def test_what_was_found_before_a_fault_is_told(replay, trace):
     told = replay(trace)
     assert told.status == 2 and "line 402: 'loss' is 'broken'" in told.err
     assert replay(trace, "--json").status == 2
+
+
+def test_a_name_that_says_nothing_needs_the_form(replay, trace, tmp_path):
+    nameless = tmp_path / "nameless"
+    nameless.write_bytes(trace.read_bytes())
+    assert "say --from csv" in replay(nameless).err
+    assert replay(nameless, "--from", "csv", "--json").lines == replay(trace, "--json").lines
+    told = replay(nameless, "--from", "cs")
+    assert told.status == 2 and "--from 'cs' is no form" in told.err
+
+
+def test_a_mapping_of_no_column_is_refused_before_anything_is_told(replay, trace):
+    told = replay(trace, "--json", "--map", "nope=")
+    assert (told.status, told.out) == (2, "") and "'nope', which is no column here" in told.err
+    told = replay(trace, "--map", "step=")
+    assert (told.status, told.out) == (2, "") and "there is no column 'step'" in told.err
+
+
+@pytest.mark.parametrize("step", ["1_000", "1e400", "9" * 5000, "9007199254740993.0", "0x10", "nan"])
+def test_a_step_that_is_none_is_refused_in_few_words(replay, tmp_path, step):
+    path = tmp_path / "run.csv"
+    path.write_text(f"step,loss\n0,1\n{step},2\n")
+    told = replay(path)
+    assert told.status == 2 and "line 3: step is" in told.err and len(told.err) < 300
+
+
+def test_losses_too_large_to_square_are_no_mishap(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text("step,loss\n" + "".join(f"{step},{(-1) ** step * 1e308}\n" for step in range(400)))
+    run = [sys.executable, "-W", "error", "-c", "from foreshock.cli import main; main()"]
+    found = subprocess.run([*run, "replay", str(path), "--json"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("how", [["--json"], []])
+def test_what_cannot_be_written_is_said_in_a_line(trace, how):
+    run = [sys.executable, "-c", "from foreshock.cli import main; main()", "replay", str(trace), *how]
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr == "foreshock replay: what was found cannot be written: No space left on device\n"
