@@ -114,6 +114,7 @@ def test_what_cannot_be_is_one_line_and_status_2(
     out.write_text("mine")
     for attempt, words in (
         (lambda: written("hc-0", out, url=collector.url), "is there already"),
+        (lambda: written(" ", free, url=collector.url), "the id of a run is empty"),
         (lambda: written("nobody", free, url=collector.url), "there is no run 'nobody'"),
         (lambda: written("hc-0", tmp_path / "no" / "x.html", url=collector.url), "there is no folder"),
         (lambda: written("hc-0", tmp_path, url=collector.url), "is a folder"),

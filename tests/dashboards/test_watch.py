@@ -229,6 +229,7 @@ def test_all_runs(
 @pytest.mark.parametrize(
     ("run_id", "url", "words"),
     [
+        (" ", None, "the run's id is empty"),
         ("nobody", None, "404 unknown-run: there is no run 'nobody' here"),
         ("rising", "http://127.0.0.1:1", "no collector answers at http://127.0.0.1:1"),
         ("rising", "nonsense", "url is 'nonsense'"),

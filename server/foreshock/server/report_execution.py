@@ -31,6 +31,10 @@ def report_command(
     as_json: bool,
 ) -> int:
     """The exit status: 0, or 2 where nothing was written, with one line on stderr that says why."""
+    if not all(run.strip() for run in runs):
+        return _refused(
+            "the id of a run is empty: foreshock watch --once shows those that train, the page those that there are"
+        )
     try:
         target = _target(runs, out, force=force)
         with _source(db, url, token) as source, _progress() as heard:

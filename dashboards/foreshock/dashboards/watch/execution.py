@@ -39,6 +39,12 @@ def watch_command(
     run: str | None, project: str | None, url: str | None, token: str | None, *, once: bool, as_json: bool
 ) -> int:
     """The exit status: 0, or 2 where nothing could be seen, with one line on stderr that says why."""
+    if run is not None and (project is not None or not run.strip()):
+        words = (
+            "a run is watched by its id alone, without --project" if run.strip() else "the run's id is empty"
+        )
+        print(f"foreshock watch: {words}; foreshock watch alone shows all that runs", file=sys.stderr)
+        return REFUSED
     if hasattr(sys.stdout, "reconfigure"):
         # A terminal that lacks a character shows another
         sys.stdout.reconfigure(errors="replace")

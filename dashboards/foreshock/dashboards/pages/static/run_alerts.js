@@ -19,6 +19,12 @@ function alertRow(alert) {
   );
 }
 
+// What has happened before what is to come: of a run that died no advice comes first that was for the living.
+function weight({ rule, subject }) {
+  if (rule === "nonfinite") return subject === "loss" ? 0 : 1;
+  return String(rule).startsWith("exit") ? 2 : 3;
+}
+
 // The charts must stay in sight: the worst few get a card, one a rule, the others fold away.
 function partAlerts(open) {
   const first = open.filter((alert, place) => open.findIndex((one) => one.rule === alert.rule) === place).slice(0, MAX_CARDS);
@@ -27,8 +33,7 @@ function partAlerts(open) {
 
 export function showAlerts(alerts, onAcknowledged) {
   const open = alerts.filter((alert) => alert.state === "firing" && !alert.acknowledged_at);
-  const exits = (alert) => (String(alert.rule).startsWith("exit") ? 0 : 1);
-  open.sort((a, b) => (RANK[a.severity] ?? 3) - (RANK[b.severity] ?? 3) || exits(a) - exits(b) || since(a) - since(b));
+  open.sort((a, b) => (RANK[a.severity] ?? 3) - (RANK[b.severity] ?? 3) || weight(a) - weight(b) || since(a) - since(b));
   const key = (alert) => `${alert.run_id}/${alert.alert_id}`;
   const card = (alert) => alertCard(alert, { onAcknowledged });
   const [first, more] = partAlerts(open);
