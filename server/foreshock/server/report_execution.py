@@ -32,9 +32,7 @@ def report_command(
 ) -> int:
     """The exit status: 0, or 2 where nothing was written, with one line on stderr that says why."""
     if not all(run.strip() for run in runs):
-        return _refused(
-            "the id of a run is empty: foreshock watch --once shows those that train, the page those that there are"
-        )
+        return _refused("the id of a run is empty: foreshock watch --once shows all that train")
     try:
         target = _target(runs, out, force=force)
         with _source(db, url, token) as source, _progress() as heard:
