@@ -153,7 +153,7 @@ def read_record(folder: Path, *, verify: bool = True) -> RunRecord:
             f"{folder} was recorded in format version {found}, this foreshock reads {FORMAT_VERSION}: "
             "give another --out, or use the foreshock that wrote it"
         )
-    missing = [key for key in ("run_id", "sha256", "declaration", "num_steps") if key not in manifest]
+    missing = [key for key in ("sha256", "declaration") if key not in manifest]
     if missing:
         raise RecordError(f"{path} lacks {', '.join(missing)}; delete the folder and run it again")
     signals = folder / SIGNALS
