@@ -212,6 +212,14 @@ def test_a_seed_that_ends_early_is_crossed_where_it_ends() -> None:
     assert "1 of 2 seeds end before the last step" in figure["layout"]["meta"]["reading"]
 
 
+def test_more_groups_than_colours_are_told_apart_by_their_dashes() -> None:
+    many = [group(f"g{number}", [[1.0, 2.0, 3.0]]) for number in range(18)]
+    drawn = [
+        trace["line"] for trace in COMPARE_FIGURES["seeds"](many, "loss")["data"] if "dash" in trace["line"]
+    ]
+    assert len({(line["color"], line["dash"]) for line in drawn}) == len(drawn) == 18
+
+
 def test_groups_have_colours_of_their_own_and_log_signals_a_log_axis() -> None:
     groups = [group("hc", [[1.0, 9.0]]), group("mhc", [[1.0, 1.0]])]
     figure = COMPARE_FIGURES["seeds"](groups, "composite_amax_forward_max")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from tests.dashboards.conftest import Visit
-from tests.dashboards.observatory import append
+from tests.dashboards.observatory import Observatory, append
 from tests.dashboards.test_pages_in_browser import drag, drawn, wait_for_figures, wait_until
 
 from foreshock.wire import Layout, make_batch
@@ -219,3 +219,30 @@ def test_a_million_steps_are_drawn_as_five_hundred_and_a_spike_survives(visit: A
     wait_for_figures(page)
     assert page.evaluate(f"{traces}.some((one) => one.x.includes(654321))")
     assert visit.complaints == []
+
+
+def test_a_page_that_was_there_before_the_judge_hears_of_it(
+    visit: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    slow = Observatory(tmp_path_factory.mktemp("slow"), FORESHOCK_JUDGE_INTERVAL_SECONDS="40")
+    try:
+        visit.url = slow.url
+        # The judge looks for runs every quarter of its interval
+        slow.trainer("early", "mhc", 5, total=100).train(100).end()
+        page = visit.open("/runs/early")
+        page.wait_for_selector('#health[data-level="unknown"]')
+        assert "waits to be judged" in page.inner_text("#health-sentence")
+        page.wait_for_selector('#health[data-level="safe"]')
+    finally:
+        slow.close()
+
+
+def test_escape_leaves_the_search_so_that_keys_are_keys_again(visit: Any) -> None:
+    page = visit.open("/runs/hc-0")
+    wait_for_figures(page)
+    page.keyboard.press("/")
+    page.wait_for_function("() => document.activeElement.id === 'search'")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => document.activeElement.id !== 'search'")
+    page.keyboard.press("j")
+    assert page.input_value("#search") == "" and "q=" not in page.url

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import pytest
-from tests.dashboards.observatory import Observatory
 
 pytestmark = pytest.mark.browser
 
@@ -162,22 +161,6 @@ def test_a_run_that_was_not_seen_whole_is_not_called_safe(
     )
     visit.open("/?project=depth")
     page.wait_for_selector(f'[data-key="{run_id}"] .mark[data-level="partial"]')
-
-
-def test_a_page_that_was_there_before_the_judge_hears_of_it(
-    visit: Any, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    slow = Observatory(tmp_path_factory.mktemp("slow"), FORESHOCK_JUDGE_INTERVAL_SECONDS="40")
-    try:
-        visit.url = slow.url
-        # The judge looks for runs every quarter of its interval
-        slow.trainer("early", "mhc", 5, total=100).train(100).end()
-        page = visit.open("/runs/early")
-        page.wait_for_selector('#health[data-level="unknown"]')
-        assert "waits to be judged" in page.inner_text("#health-sentence")
-        page.wait_for_selector('#health[data-level="safe"]')
-    finally:
-        slow.close()
 
 
 def wait_until(page: Any, condition: Any) -> None:

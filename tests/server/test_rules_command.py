@@ -90,6 +90,15 @@ def test_rules_are_listed_with_their_settings(file: str) -> None:
     assert "switched off" in shown and "above 10" in shown
 
 
+def test_a_trace_without_a_telling_name_needs_its_form(file: str, trace: str, tmp_path: Path) -> None:
+    nameless = tmp_path / "nameless"
+    nameless.write_bytes(Path(trace).read_bytes())
+    assert "say --from csv" in command("test", file, "--on", str(nameless)).stderr
+    asked = ("--map", "theirs=mine", "--json")
+    told = command("test", file, "--on", str(nameless), "--from", "csv", *asked)
+    assert json.loads(told.stdout) == json.loads(command("test", file, "--on", trace, *asked).stdout)
+
+
 def test_a_file_is_tried_on_a_trace(file: str, trace: str) -> None:
     told = command("test", file, "--on", trace, "--map", "theirs=mine", "--json")
     assert told.returncode == 0, told.stderr

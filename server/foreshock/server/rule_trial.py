@@ -21,12 +21,12 @@ from foreshock.server.replay.traces import Trace, open_trace
 
 
 def trial_command(
-    file: Path, on: Path, renamed: Sequence[str], total_steps: int | None, *, as_json: bool
+    file: Path, on: Path, renamed: Sequence[str], total_steps: int | None, kind: str | None, *, as_json: bool
 ) -> int:
     """The exit status: 0, or 2 where file or trace cannot be read."""
     try:
         book = load_rules(file)
-        trace = open_trace(on, read_mapping(renamed))
+        trace = open_trace(on, read_mapping(renamed), kind)
         context = replace(trace.context, total_steps=total_steps or trace.total_steps)
         console = Console(stderr=True)
         with console.status(f"judging {on.name}"):

@@ -52,12 +52,15 @@ def try_out(
     total_steps: Annotated[
         int | None, typer.Option(min=1, help="How long the run was to be (default: as the trace declares).")
     ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--from", metavar="FORM", help="The trace's form, as with foreshock replay.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a recorded run by a rules file, and say when each rule would have been pending and firing."""
     from foreshock.server.rule_trial import trial_command
 
-    raise typer.Exit(trial_command(file, on, renamed or [], total_steps, as_json=as_json))
+    raise typer.Exit(trial_command(file, on, renamed or [], total_steps, kind, as_json=as_json))
 
 
 @rules.command()

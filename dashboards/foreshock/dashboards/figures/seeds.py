@@ -13,6 +13,7 @@ from foreshock.wire import Column, UnknownSignalError, parse_column
 from foreshock.wire.readings import FloatArray, GroupSeries, IntArray, SeedSeries
 
 _MAX_STEPS = 500
+_DASHES = ("solid", "dash", "dot")
 
 
 def seeds(groups: list[GroupSeries], column: str) -> Figure:
@@ -20,7 +21,9 @@ def seeds(groups: list[GroupSeries], column: str) -> Figure:
     drawing = Drawing(plain(column), "No run of these groups has this series yet.")
     log = _is_log(column)
     for index, group in enumerate(groups):
-        drawing.traces += _draw(_thinned(group), GROUPS[index % len(GROUPS)], log=log)
+        # With more groups than colours the dashes tell those of one colour apart
+        dash = _DASHES[index // len(GROUPS) % len(_DASHES)]
+        drawing.traces += _draw(_thinned(group), GROUPS[index % len(GROUPS)], dash, log=log)
     drawing.table = _table(groups)
     drawing.reading = _reading(groups, column) or drawing.reading
     return drawing.figure(xaxis=step_axis(), yaxis=_value_axis(groups, column, log=log), yaxis9=mark_axis())
@@ -61,7 +64,7 @@ def _thinned(group: GroupSeries) -> GroupSeries:
     )
 
 
-def _draw(group: GroupSeries, colour: str, *, log: bool) -> list[Trace]:
+def _draw(group: GroupSeries, colour: str, dash: str, *, log: bool) -> list[Trace]:
     x = steps(group.first_step)
     shown = positive if log else np.asarray
     band_x, band_y = outline(group.first_step.astype(np.float64), shown(group.low), shown(group.high))
@@ -78,7 +81,7 @@ def _draw(group: GroupSeries, colour: str, *, log: bool) -> list[Trace]:
             "legendgroup": plain(group.key, 40),
             "x": x,
             "y": finite(shown(group.mean)),
-            "line": {"color": role(colour), "width": 2.5},
+            "line": {"color": role(colour), "width": 2.5, "dash": dash},
             "hovertemplate": "%{y:.4g}",
         }
     )

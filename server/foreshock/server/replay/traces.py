@@ -48,16 +48,16 @@ class Trace:
         self._changes = declared.changes
         self._warnings: tuple[str, ...] = ()
         self._kind = kind
-        kind = self._source(Naming()).kind
-        head = _HEADS[kind](self._file) if kind in _HEADS else {}
+        form = self._source(Naming()).kind
+        head = _HEADS[form](self._file) if form in _HEADS else {}
         self._texts = [name for name in text_columns(head) if name not in mapping]
         self._mapping = {**mapping, **dict.fromkeys(self._texts, "")}
         naming = Naming(self._mapping)
         ours = set(map(naming.column, head))
-        if kind in ("csv", "parquet"):
+        if form in ("csv", "parquet"):
             naming.check_used()  # before anything is judged: the head names all columns that there are
         # Later lines of JSON may bring what the first has not
-        if kind != "jsonl" and "step" in ours and LOSS not in ours:
+        if form != "jsonl" and "step" in ours and LOSS not in ours:
             raise SourceError(path, _no_loss("column"))
 
     @property
